@@ -1,0 +1,58 @@
+// unet_native._core: one bind_<op> per op, and the context they run in.
+#include <pybind11/pybind11.h>
+
+#include "bindings/bind.h"
+#include "core/config.h"
+#include "core/context.h"
+#include "core/error.h"
+
+namespace py = pybind11;
+
+namespace unet {
+namespace {
+
+Isa isa_from_name(const std::string& name) {
+  for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+    if (name == isa_name(isa)) {
+      if (isa > best_isa()) fail("Context", "this machine has no " + name);
+      return isa;
+    }
+  }
+  if (name == "auto") return best_isa();
+  fail("Context", "unknown instruction set \"" + name + "\"");
+}
+
+Device device_from_name(const std::string& name) {
+  if (name == "cpu") return Device::kCpu;
+  if (name == "cuda") {
+    if (!UNET_HAS_CUDA) fail_no_cuda();
+    return Device::kCuda;
+  }
+  fail("Context", "unknown device \"" + name + "\": use \"cpu\" or \"cuda\"");
+}
+
+void bind_context(py::module_& m) {
+  py::class_<Context>(m, "Context", "Where an op runs: device, threads, instruction set.")
+      .def(py::init([](const std::string& device, int threads, const std::string& isa) {
+             if (threads < 0) fail("Context", "threads must be positive, or 0 for all cores");
+             return Context{device_from_name(device), threads ? threads : default_threads(),
+                            isa_from_name(isa)};
+           }),
+           py::arg("device") = "cpu", py::arg("threads") = 0, py::arg("isa") = "auto")
+      .def_readonly("threads", &Context::threads)
+      .def_property_readonly("isa", [](const Context& c) { return isa_name(c.isa); })
+      .def_property_readonly(
+          "device", [](const Context& c) { return c.device == Device::kCpu ? "cpu" : "cuda"; });
+  m.def("default_threads", &default_threads);
+  m.attr("has_cuda") = UNET_HAS_CUDA != 0;
+  m.attr("version") = UNET_VERSION;
+}
+
+}  // namespace
+}  // namespace unet
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled core of unet_native. Use unet_native.ops, which documents each function.";
+  unet::bind_context(m);
+  unet::bind_relu(m);
+}

@@ -1,0 +1,29 @@
+// Context: everything a call needs to know about where it runs. There is no global device mode.
+#pragma once
+
+namespace unet {
+
+enum class Device { kCpu, kCuda };
+
+// Instruction sets of the CPU kernels, in ascending order.
+enum class Isa { kBaseline, kAvx2, kAvx512 };
+
+struct Context {
+  Device device = Device::kCpu;
+  int threads = 1;
+  Isa isa = Isa::kBaseline;
+};
+
+// The widest instruction set that this machine and this build offer.
+Isa best_isa();
+const char* isa_name(Isa isa);
+
+// Cores that this process may use: the smallest of OMP_NUM_THREADS, its CPU affinity and its
+// control group's CPU quota (which OpenMP itself ignores).
+int default_threads();
+
+// 1 in a child forked after the parent has run a parallel region (where OpenMP would hang), else
+// `threads`.
+int usable_threads(int threads);
+
+}  // namespace unet

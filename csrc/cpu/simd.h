@@ -1,0 +1,52 @@
+// Vectors of float32, by the compiler's vector extensions. Every file of cpu/ is compiled once per
+// instruction set: UNET_ISA names the namespace, UNET_LANES the floats in a register.
+//
+// Rule for all files of cpu/: no function that the linker could share between instruction sets
+// (templates and inline functions of the standard library), or an old machine may be handed code
+// compiled for a new one. Helpers live in anonymous namespaces; tests/test_build.py checks it.
+#pragma once
+
+#include <cstddef>
+
+namespace unet::cpu::UNET_ISA {
+namespace {
+
+constexpr int kLanes = UNET_LANES;
+
+typedef float vfloat __attribute__((vector_size(4 * UNET_LANES)));
+typedef float vfloat_unaligned __attribute__((vector_size(4 * UNET_LANES), aligned(4), may_alias));
+
+[[gnu::always_inline]] inline vfloat load(const float* p) {
+  return *reinterpret_cast<const vfloat_unaligned*>(p);
+}
+[[gnu::always_inline]] inline void store(float* p, vfloat v) {
+  *reinterpret_cast<vfloat_unaligned*>(p) = v;
+}
+// The first `count` < kLanes elements; the rest of the register is 0.
+[[gnu::always_inline]] inline vfloat load_part(const float* p, int count) {
+  float lanes[kLanes] = {};
+  for (int i = 0; i < count; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+[[gnu::always_inline]] inline void store_part(float* p, vfloat v, int count) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int i = 0; i < count; ++i) p[i] = lanes[i];
+}
+[[gnu::always_inline]] inline vfloat splat(float x) {
+  return x - vfloat{};  // x - 0 keeps the sign of a zero, x + 0 would not
+}
+
+template <class T>
+[[gnu::always_inline]] constexpr T min(T a, T b) {
+  return a < b ? a : b;
+}
+template <class T>
+[[gnu::always_inline]] constexpr T max(T a, T b) {
+  return a > b ? a : b;
+}
+constexpr std::ptrdiff_t ceil_div(std::ptrdiff_t a, std::ptrdiff_t b) { return (a + b - 1) / b; }
+constexpr std::ptrdiff_t round_up(std::ptrdiff_t a, std::ptrdiff_t b) { return ceil_div(a, b) * b; }
+
+}  // namespace
+}  // namespace unet::cpu::UNET_ISA
