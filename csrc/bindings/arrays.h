@@ -16,9 +16,7 @@ namespace unet {
 
 namespace py = pybind11;
 
-inline void refuse(const char* name, const std::string& why) {
-  fail(name, why);
-}
+inline void refuse(const char* name, const std::string& why) { fail(name, why); }
 
 template <class T>
 void check_dtype(const py::array& array, const char* name) {

@@ -12,23 +12,23 @@
 #include "core/context.h"
 #include "core/error.h"
 
-#define UNET_OP(op, ...)                                                    \
-  using op##_signature = __VA_ARGS__;                                       \
-  op##_signature op;                                                        \
-  namespace cpu {                                                           \
-  namespace baseline {                                                      \
-  op##_signature op;                                                        \
-  }                                                                         \
-  namespace avx2 {                                                          \
-  op##_signature op;                                                        \
-  }                                                                         \
-  namespace avx512 {                                                        \
-  op##_signature op;                                                        \
-  }                                                                         \
-  }                                                                         \
-  namespace cuda {                                                          \
-  op##_signature op;                                                        \
-  }                                                                         \
+#define UNET_OP(op, ...)              \
+  using op##_signature = __VA_ARGS__; \
+  op##_signature op;                  \
+  namespace cpu {                     \
+  namespace baseline {                \
+  op##_signature op;                  \
+  }                                   \
+  namespace avx2 {                    \
+  op##_signature op;                  \
+  }                                   \
+  namespace avx512 {                  \
+  op##_signature op;                  \
+  }                                   \
+  }                                   \
+  namespace cuda {                    \
+  op##_signature op;                  \
+  }                                   \
   static_assert(true, "UNET_OP needs a semicolon")
 
 #if defined(__x86_64__)

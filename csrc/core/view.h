@@ -47,7 +47,8 @@ struct BasicFilter {
 using Filter = BasicFilter<float>;
 using ConstFilter = BasicFilter<const float>;
 
-// A dense vector: bias, parameters as the solver sees them, workspace. `data` may be null (no bias).
+// A dense vector: bias, parameters as the solver sees them, workspace. `data` may be null (no
+// bias).
 template <class T>
 struct BasicSpan {
   T* data = nullptr;

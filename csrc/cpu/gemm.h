@@ -1,0 +1,154 @@
+// The two register-tiled matrix kernels under every op that mixes channels.
+//
+//   panel kernel    acc[m][n] += sum_k a[m*lda + k] * panel[k][n]        (forward, backward_data)
+//   outer kernel    acc[m][n] += sum_k a[k*lda + m] * b[k*ldb + n]       (backward_weights)
+//
+// A tile of the result, kRows x kPanel, stays in registers: per k it takes kVectors loads of the
+// right matrix and kRows broadcasts of the left one for kRows * kVectors fused multiply-adds.
+//
+//                n: kPanel = kVectors registers
+//              +------+------+
+//          k   | panel[k][:] |       a panel is dense, [K][kPanel], zero-padded in n
+//              +------+------+
+//      +---+   +------+------+
+//    m | a |   |  acc[m][v]  |       kRows x kVectors registers
+//      +---+   +------+------+
+//
+// The order of the sum over k never depends on where a row stands in a tile, so that a result does
+// not depend on how the work was cut.
+#pragma once
+
+#include <cstddef>
+
+#include "cpu/simd.h"
+
+namespace unet::cpu::UNET_ISA {
+namespace {
+
+constexpr int kVectors = 2;
+constexpr int kPanel = kVectors * kLanes;
+// 16 vector registers hold 6 x 2 accumulators, 32 (AVX-512) hold 14 x 2.
+constexpr int kRows = UNET_LANES == 16 ? 14 : 6;
+
+template <int M>
+struct Accumulators {
+  vfloat v[M][kVectors];
+};
+
+template <int M>
+[[gnu::always_inline]] inline void clear(Accumulators<M>& acc) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) acc.v[m][v] = vfloat{};
+  }
+}
+
+// `c` holds M rows, ldc apart, of which the first `columns` <= kPanel elements count.
+template <int M>
+[[gnu::always_inline]] inline void load_tile(const float* c, std::ptrdiff_t ldc, int columns,
+                                             Accumulators<M>& acc) {
+  if (columns == kPanel) {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) acc.v[m][v] = load(c + m * ldc + v * kLanes);
+    }
+    return;
+  }
+  for (int m = 0; m < M; ++m) {
+    float row[kPanel] = {};
+    for (int n = 0; n < columns; ++n) row[n] = c[m * ldc + n];
+    for (int v = 0; v < kVectors; ++v) acc.v[m][v] = load(row + v * kLanes);
+  }
+}
+
+template <int M>
+[[gnu::always_inline]] inline void store_tile(const Accumulators<M>& acc, int columns, float* c,
+                                              std::ptrdiff_t ldc) {
+  if (columns == kPanel) {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) store(c + m * ldc + v * kLanes, acc.v[m][v]);
+    }
+    return;
+  }
+  for (int m = 0; m < M; ++m) {
+    float row[kPanel];
+    for (int v = 0; v < kVectors; ++v) store(row + v * kLanes, acc.v[m][v]);
+    for (int n = 0; n < columns; ++n) c[m * ldc + n] = row[n];
+  }
+}
+
+template <int M>
+[[gnu::always_inline]] inline void panel_kernel(int K, const float* a, std::ptrdiff_t lda,
+                                                const float* panel, Accumulators<M>& acc) {
+  for (int k = 0; k < K; ++k) {
+    const vfloat b0 = load(panel), b1 = load(panel + kLanes);
+    panel += kPanel;
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const vfloat x = splat(a[m * lda]);
+      acc.v[m][0] += x * b0;
+      acc.v[m][1] += x * b1;
+    }
+    ++a;
+  }
+}
+
+// `columns` <= kPanel columns of b count.
+template <int M>
+[[gnu::always_inline]] inline void outer_kernel(std::ptrdiff_t K, const float* a,
+                                                std::ptrdiff_t lda, const float* b,
+                                                std::ptrdiff_t ldb, int columns,
+                                                Accumulators<M>& acc) {
+  if (columns == kPanel) {
+    for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
+      const vfloat b0 = load(b), b1 = load(b + kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) {
+        const vfloat x = splat(a[m]);
+        acc.v[m][0] += x * b0;
+        acc.v[m][1] += x * b1;
+      }
+    }
+    return;
+  }
+  const int first = min(columns, kLanes), second = columns - first;
+  for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
+    const vfloat b0 = load_part(b, first), b1 = load_part(b + kLanes, second);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const vfloat x = splat(a[m]);
+      acc.v[m][0] += x * b0;
+      acc.v[m][1] += x * b1;
+    }
+  }
+}
+
+// Calls f(Rows<M>{}) with the compile-time M that equals `rows`, 1 <= rows <= kRows.
+template <int M>
+struct Rows {
+  static constexpr int value = M;
+};
+
+template <int M = kRows, class F>
+[[gnu::always_inline]] inline void with_rows(int rows, const F& f) {
+  if constexpr (M > 1) {
+    if (rows < M) return with_rows<M - 1>(rows, f);
+  }
+  f(Rows<M>{});
+}
+
+// b [K][N], rows ldb apart -> panels [ceil(N / kPanel)][K][kPanel], zero-padded.
+[[maybe_unused]] inline void pack_panel(const float* b, std::ptrdiff_t ldb, int K, int columns,
+                                        float* panel) {
+  for (int k = 0; k < K; ++k, b += ldb, panel += kPanel) {
+    for (int n = 0; n < columns; ++n) panel[n] = b[n];
+    for (int n = columns; n < kPanel; ++n) panel[n] = 0.0f;
+  }
+}
+
+}  // namespace
+}  // namespace unet::cpu::UNET_ISA
