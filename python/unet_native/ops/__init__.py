@@ -1,0 +1,40 @@
+"""The ops of the core, one documented function each: numpy in, numpy out.
+
+Arrays are float32 and indexed ``(N, C, H, W)`` as in Caffe. The core keeps the channels of a pixel
+together in memory ("channels last"); every function here takes arrays of any layout, copies those
+that lie otherwise, and returns arrays of Caffe's shape over channels-last memory, so that calls
+chain without copies. Filters likewise: Caffe's shapes over ``[KH][KW][IC][OC]`` memory.
+
+Where a function has an ``out`` argument (or ``*_diff`` to add to), that array is written in place
+and must already lie that way: make it with :func:`empty`, :func:`empty_filter` or their kin.
+Gradients of parameters are added to the arrays given, as in Caffe, unless ``accumulate=False``;
+without arrays, new ones are returned.
+
+``context`` says where a call runs (:class:`Context`: device, threads, instruction set); None is the
+CPU with all cores this process may use. Results do not depend on the number of threads.
+
+A wrong dtype, shape or layout raises ``ValueError`` with the op's name and both shapes.
+"""
+
+from unet_native._core import Context
+from unet_native.ops.arrays import (
+    channels_last,
+    empty,
+    empty_filter,
+    filter_memory,
+    zeros,
+    zeros_filter,
+)
+from unet_native.ops.relu import relu_backward, relu_forward
+
+__all__ = [
+    "Context",
+    "channels_last",
+    "empty",
+    "empty_filter",
+    "filter_memory",
+    "relu_backward",
+    "relu_forward",
+    "zeros",
+    "zeros_filter",
+]

@@ -1,0 +1,109 @@
+"""Arrays as the core wants them: Caffe's shapes over channels-last memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_native._core import Context
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+
+_default_context = Context()
+
+
+def context_or_default(context: Context | None) -> Context:
+    """`context` itself; for None the CPU with all cores that this process may use."""
+    return _default_context if context is None else context
+
+
+def empty(shape: tuple[int, int, int, int], dtype: type = np.float32) -> NDArray:
+    """An uninitialised array of Caffe's shape (N, C, H, W) over channels-last memory."""
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def zeros(shape: tuple[int, int, int, int]) -> Array:
+    """A float32 array of zeros of Caffe's shape (N, C, H, W) over channels-last memory."""
+    n, c, h, w = shape
+    return np.zeros((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
+
+
+def channels_last(array: Array, name: str = "array", dtype: type = np.float32) -> NDArray:
+    """`array` (N, C, H, W) itself if its channels are contiguous, else a copy that is.
+
+    Raises ValueError for a dtype other than `dtype` (float32) and for another number of axes.
+    """
+    check_dtype(array, name, dtype)
+    if array.ndim != 4:
+        raise ValueError(f"{name}: expected 4 axes (N, C, H, W), got shape {array.shape}")
+    if array.shape[1] == 1 or array.strides[1] == array.itemsize:
+        return array
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def check_dtype(array: NDArray, name: str, dtype: type = np.float32) -> None:
+    """Raises ValueError unless `array` is a numpy array of `dtype`."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        got = getattr(array, "dtype", type(array).__name__)
+        raise ValueError(f"{name}: expected a {np.dtype(dtype)} array, got {got}")
+
+
+# Axes of a filter's [KH][KW][IC][OC] memory that make Caffe's shape, and back.
+_FROM_MEMORY = {False: (3, 2, 0, 1), True: (2, 3, 0, 1)}
+_TO_MEMORY = {False: (2, 3, 1, 0), True: (2, 3, 0, 1)}
+
+
+def empty_filter(shape: tuple[int, int, int, int], *, transposed: bool = False) -> Array:
+    """An uninitialised float32 filter of Caffe's shape over dense [KH][KW][IC][OC] memory.
+
+    shape: (OC, IC, KH, KW) of a convolution or, with `transposed`, (IC, OC, KH, KW) of an
+    up-convolution (Caffe's Deconvolution).
+    """
+    memory = [shape[axis] for axis in _TO_MEMORY[transposed]]
+    return np.empty(memory, np.float32).transpose(_FROM_MEMORY[transposed])
+
+
+def zeros_filter(shape: tuple[int, int, int, int], *, transposed: bool = False) -> Array:
+    """Like :func:`empty_filter`, filled with zeros."""
+    weight = empty_filter(shape, transposed=transposed)
+    weight[...] = 0
+    return weight
+
+
+def filter_memory(
+    weight: Array, *, transposed: bool = False, name: str = "weight", in_place: bool = False
+) -> Array:
+    """The dense [KH][KW][IC][OC] array behind a filter of Caffe's shape.
+
+    weight: (OC, IC, KH, KW), or (IC, OC, KH, KW) with `transposed`. One that lies otherwise is
+    copied, or refused with ValueError if it is to be written (`in_place`).
+    """
+    check_dtype(weight, name)
+    if weight.ndim != 4:
+        axes = "(IC, OC, KH, KW)" if transposed else "(OC, IC, KH, KW)"
+        raise ValueError(f"{name}: expected 4 axes {axes}, got shape {weight.shape}")
+    memory = weight.transpose(_TO_MEMORY[transposed])
+    if memory.flags.c_contiguous:
+        return memory
+    if in_place:
+        raise ValueError(
+            f"{name}: written in place, so its memory must be dense [KH][KW][IC][OC]: "
+            "make it with empty_filter()"
+        )
+    return np.ascontiguousarray(memory)
+
+
+def flat_memory(array: NDArray, name: str) -> NDArray:
+    """A dense array of any axis order as the 1-D view of its memory; ValueError if not dense."""
+    order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    memory = array.transpose(order)
+    if not memory.flags.c_contiguous:
+        raise ValueError(f"{name}: expected a dense array, got strides {array.strides}")
+    return memory.reshape(-1)
+
+
+def workspace_of(bytes_needed: int, workspace: Array | None) -> Array:
+    """`workspace`, or for None a new one of `bytes_needed`; the core checks the size."""
+    return np.empty(-(-bytes_needed // 4), np.float32) if workspace is None else workspace
