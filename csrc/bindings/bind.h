@@ -5,6 +5,7 @@
 
 namespace unet {
 
+void bind_conv3x3(pybind11::module_& m);
 void bind_relu(pybind11::module_& m);
 
 }  // namespace unet

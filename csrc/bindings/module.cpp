@@ -54,5 +54,6 @@ void bind_context(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of unet_native. Use unet_native.ops, which documents each function.";
   unet::bind_context(m);
+  unet::bind_conv3x3(m);
   unet::bind_relu(m);
 }

@@ -18,6 +18,8 @@
 // not depend on how the work was cut.
 #pragma once
 
+#include <omp.h>
+
 #include <cstddef>
 
 #include "cpu/simd.h"
@@ -115,9 +117,16 @@ template <int M>
     }
     return;
   }
-  const int first = min(columns, kLanes), second = columns - first;
+  if (columns <= kLanes) {
+    for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
+      const vfloat b0 = columns == kLanes ? load(b) : load_part(b, columns);
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) acc.v[m][0] += splat(a[m]) * b0;
+    }
+    return;
+  }
   for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
-    const vfloat b0 = load_part(b, first), b1 = load_part(b + kLanes, second);
+    const vfloat b0 = load(b), b1 = load_part(b + kLanes, columns - kLanes);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       const vfloat x = splat(a[m]);
@@ -141,7 +150,7 @@ template <int M = kRows, class F>
   f(Rows<M>{});
 }
 
-// b [K][N], rows ldb apart -> panels [ceil(N / kPanel)][K][kPanel], zero-padded.
+// `columns` <= kPanel columns of b [K][..], rows ldb apart -> panel [K][kPanel], zero-padded.
 [[maybe_unused]] inline void pack_panel(const float* b, std::ptrdiff_t ldb, int K, int columns,
                                         float* panel) {
   for (int k = 0; k < K; ++k, b += ldb, panel += kPanel) {
@@ -149,6 +158,9 @@ template <int M = kRows, class F>
     for (int n = columns; n < kPanel; ++n) panel[n] = 0.0f;
   }
 }
+
+// Index of the calling thread in the current parallel region.
+[[maybe_unused]] inline int thread_index() { return omp_get_thread_num(); }
 
 }  // namespace
 }  // namespace unet::cpu::UNET_ISA

@@ -25,11 +25,21 @@ from unet_native.ops.arrays import (
     zeros,
     zeros_filter,
 )
+from unet_native.ops.conv3x3 import (
+    conv3x3_backward_data,
+    conv3x3_backward_weights,
+    conv3x3_forward,
+    conv3x3_workspace_bytes,
+)
 from unet_native.ops.relu import relu_backward, relu_forward
 
 __all__ = [
     "Context",
     "channels_last",
+    "conv3x3_backward_data",
+    "conv3x3_backward_weights",
+    "conv3x3_forward",
+    "conv3x3_workspace_bytes",
     "empty",
     "empty_filter",
     "filter_memory",

@@ -1,0 +1,56 @@
+// conv3x3 on the CPU: which algorithm serves which shape. The algorithms themselves:
+//   conv3x3_direct.cpp             all passes, register-tiled, one fixed order of summation
+//   conv3x3_winograd.cpp           forward and backward_data by F(4x4,3x3)
+//   conv3x3_winograd_weights.cpp   backward_weights by F(4x4,3x3)
+#include "cpu/conv3x3.h"
+
+#include "cpu/bias.h"
+
+namespace unet::cpu::UNET_ISA {
+namespace {
+
+// Below this many channels on either side the transforms cost more than they save.
+constexpr int kMinWinogradChannels = 16;
+
+bool use_winograd(Algorithm algorithm, int IC, int OC) {
+  if (algorithm != Algorithm::kAuto) return algorithm == Algorithm::kWinograd;
+  return min(IC, OC) >= kMinWinogradChannels;
+}
+
+}  // namespace
+
+void conv3x3_forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+                     FusedRelu relu, Algorithm algorithm, Span workspace, View top) {
+  const auto forward =
+      use_winograd(algorithm, weight.ic, weight.oc) ? winograd::forward : direct::forward;
+  forward(ctx, bottom, weight, bias, relu, workspace.data, top);
+}
+
+void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
+                           Algorithm algorithm, Span workspace, View bottom_diff) {
+  const auto backward = use_winograd(algorithm, weight.ic, weight.oc) ? winograd::backward_data
+                                                                      : direct::backward_data;
+  backward(ctx, top_diff, weight, workspace.data, bottom_diff);
+}
+
+void conv3x3_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff,
+                              Algorithm algorithm, bool accumulate, Span workspace,
+                              Filter weight_diff, Span bias_diff) {
+  const auto backward = use_winograd(algorithm, weight_diff.ic, weight_diff.oc)
+                            ? winograd::backward_weights
+                            : direct::backward_weights;
+  backward(ctx, bottom, top_diff, accumulate, workspace.data, weight_diff);
+  if (bias_diff.data != nullptr) {
+    bias_backward(ctx, top_diff, accumulate, workspace.data, bias_diff);
+  }
+}
+
+std::ptrdiff_t conv3x3_workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pass,
+                                 Algorithm algorithm) {
+  const auto workspace =
+      use_winograd(algorithm, shape.ic, shape.oc) ? winograd::workspace : direct::workspace;
+  return max(workspace(ctx, shape, pass),
+             pass == Pass::kBackwardWeights ? bias_workspace(shape.oc) : 0);
+}
+
+}  // namespace unet::cpu::UNET_ISA

@@ -1,0 +1,33 @@
+// The two algorithms behind ops/conv3x3.h on the CPU.
+#pragma once
+
+#include "ops/conv3x3.h"
+
+namespace unet::cpu::UNET_ISA {
+
+namespace direct {
+
+void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+             FusedRelu relu, float* workspace, View top);
+void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, float* workspace,
+                   View bottom_diff);
+void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                      float* workspace, Filter weight_diff);
+std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pass);
+
+}  // namespace direct
+
+namespace winograd {
+
+void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+             FusedRelu relu, float* workspace, View top);
+void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, float* workspace,
+                   View bottom_diff);
+void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                      float* workspace, Filter weight_diff);
+std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pass);
+std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape);
+
+}  // namespace winograd
+
+}  // namespace unet::cpu::UNET_ISA

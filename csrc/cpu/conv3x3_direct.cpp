@@ -1,0 +1,254 @@
+// conv3x3 by direct summation on the CPU: implicit GEMM, the im2col matrix is never stored.
+//
+// forward, for one output row of one image:
+//   top[OW x OC] = bias + sum over 9 taps of bottom[OW x IC] (shifted by the tap) * weight[IC x OC]
+//
+//                 OC ->                       a register tile is kRows pixels x kPanel channels;
+//        ow   +--------+--------+             its 9 * kChunk products are summed without leaving
+//        |    | tile   |        |             the registers. A strip of output rows meets one
+//        v    +--------+--------+             panel [9][kChunk][kPanel] of the weights after the
+//                 panel                       other, so that the panel stays in the L2 cache.
+//
+// backward_data is the forward pass over top_diff with a border of two zeros, taps flipped and
+// channels exchanged. backward_weights sums the outer products of bottom and top_diff pixels, in a
+// number of partial sums that depends on the shape alone.
+//
+// Cost      18*N*IC*OC*OH*OW flop in every pass; compute-bound from about 8 channels
+// Order     of every sum: chunk of input channels, kh, kw, input channel
+#include "cpu/conv3x3.h"
+#include "cpu/gemm.h"
+
+namespace unet::cpu::UNET_ISA::direct {
+namespace {
+
+constexpr int kChunk = 128;        // input channels summed in registers at a time
+constexpr int kStripPixels = 512;  // output pixels that share a weight panel in the L2 cache
+constexpr int kMaxSplits = 16;     // of the pixels in backward_weights
+constexpr std::ptrdiff_t kSplitFloats = 2 << 20;  // budget for all partial sums, 8 MB
+
+std::ptrdiff_t packed_weights(int IC, int OC) { return 9 * IC * round_up(OC, kPanel); }
+
+// Element (k, n) of tap (kh, kw) of the matrix that a pass multiplies by.
+struct ForwardWeights {
+  ConstFilter w;
+  int channels() const { return w.ic; }
+  int columns() const { return w.oc; }
+  float at(int kh, int kw, int k, int n) const {
+    return w.tap(kh, kw)[static_cast<std::ptrdiff_t>(k) * w.oc + n];
+  }
+};
+struct FlippedWeights {
+  ConstFilter w;
+  int channels() const { return w.oc; }
+  int columns() const { return w.ic; }
+  float at(int kh, int kw, int k, int n) const {
+    return w.tap(2 - kh, 2 - kw)[static_cast<std::ptrdiff_t>(n) * w.oc + k];
+  }
+};
+
+// packed: for each panel, for each chunk of K: [9][chunk][kPanel].
+template <class Weights>
+void pack_weights(const Context& ctx, const Weights& weights, float* packed) {
+  const int K = weights.channels(), N = weights.columns();
+  const int panels = static_cast<int>(ceil_div(N, kPanel));
+#pragma omp parallel for schedule(dynamic, 1) num_threads(ctx.threads)
+  for (int panel = 0; panel < panels; ++panel) {
+    float* to = packed + static_cast<std::ptrdiff_t>(panel) * 9 * K * kPanel;
+    const int columns = min(kPanel, N - panel * kPanel);
+    for (int k0 = 0; k0 < K; k0 += kChunk) {
+      for (int tap = 0; tap < 9; ++tap) {
+        for (int k = k0; k < min(k0 + kChunk, K); ++k, to += kPanel) {
+          for (int n = 0; n < columns; ++n) {
+            to[n] = weights.at(tap / 3, tap % 3, k, panel * kPanel + n);
+          }
+          for (int n = columns; n < kPanel; ++n) to[n] = 0.0f;
+        }
+      }
+    }
+  }
+}
+
+template <int M>
+[[gnu::always_inline]] inline void apply_relu(FusedRelu relu, Accumulators<M>& acc) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const vfloat x = acc.v[m][v];
+      acc.v[m][v] = x > 0.0f ? x : x * relu.negative_slope;
+    }
+  }
+}
+
+// One strip of output rows times one panel of output channels.
+void correlate_strip(ConstView bottom, int K, const float* panel, const float* bias, FusedRelu relu,
+                     int n, int row_begin, int row_end, int oc, View top) {
+  const int columns = min(kPanel, top.c - oc);
+  float start[kPanel] = {};
+  for (int i = 0; i < columns && bias != nullptr; ++i) start[i] = bias[oc + i];
+  for (int k0 = 0; k0 < K; k0 += kChunk) {
+    const int chunk = min(kChunk, K - k0);
+    const bool last = k0 + chunk == K;
+    for (int oh = row_begin; oh < row_end; ++oh) {
+      for (int ow = 0; ow < top.w; ow += kRows) {
+        float* to = top.pixel(n, oh, ow) + oc;
+        with_rows(min(kRows, top.w - ow), [&](auto rows) {
+          constexpr int M = decltype(rows)::value;
+          Accumulators<M> acc;
+          if (k0 == 0) {
+            load_tile(start, 0, kPanel, acc);
+          } else {
+            load_tile(to, top.pixel_stride, columns, acc);
+          }
+          for (int tap = 0; tap < 9; ++tap) {
+            panel_kernel(chunk, bottom.pixel(n, oh + tap / 3, ow + tap % 3) + k0,
+                         bottom.pixel_stride, panel + tap * chunk * kPanel, acc);
+          }
+          if (last && relu.on) apply_relu(relu, acc);
+          store_tile(acc, columns, to, top.pixel_stride);
+        });
+      }
+    }
+    panel += 9 * chunk * kPanel;
+  }
+}
+
+void correlate(const Context& ctx, ConstView bottom, const float* packed, const float* bias,
+               FusedRelu relu, View top) {
+  const int K = bottom.c;
+  const int panels = static_cast<int>(ceil_div(top.c, kPanel));
+  const int strip = max(1, kStripPixels / top.w);
+  const int strips = static_cast<int>(ceil_div(top.h, strip));
+  // Wide layers cut the channels among the threads, large images the rows.
+  const int group = static_cast<std::ptrdiff_t>(strips) * top.n >= 32 ? panels : 1;
+  const int groups = panels / group;
+#pragma omp parallel for collapse(3) schedule(dynamic, 1) num_threads(ctx.threads)
+  for (int g = 0; g < groups; ++g) {
+    for (int n = 0; n < top.n; ++n) {
+      for (int s = 0; s < strips; ++s) {
+        for (int p = g * group; p < (g + 1) * group; ++p) {
+          correlate_strip(bottom, K, packed + static_cast<std::ptrdiff_t>(p) * 9 * K * kPanel, bias,
+                          relu, n, s * strip, min((s + 1) * strip, top.h), p * kPanel, top);
+        }
+      }
+    }
+  }
+}
+
+int weight_splits(const Conv3x3Shape& s) {
+  const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(9) * s.ic * s.oc;
+  const std::ptrdiff_t fit = max<std::ptrdiff_t>(1, kSplitFloats / size);
+  return static_cast<int>(min<std::ptrdiff_t>(min<std::ptrdiff_t>(fit, kMaxSplits),
+                                              static_cast<std::ptrdiff_t>(s.n) * (s.ih - 2)));
+}
+
+// to [9][IC][OC] += the rows [begin, end) of all images, input channels [ic, ic + channels).
+void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end, int ic,
+                        int channels, float* to) {
+  const int IC = bottom.c, OC = top_diff.c, OW = top_diff.w;
+  for (int row = begin; row < end; ++row) {
+    const int n = row / top_diff.h, oh = row % top_diff.h;
+    const float* diff = top_diff.pixel(n, oh, 0);
+    for (int oc = 0; oc < OC; oc += kPanel) {
+      const int columns = min(kPanel, OC - oc);
+      for (int tap = 0; tap < 9; ++tap) {
+        const float* from = bottom.pixel(n, oh + tap / 3, tap % 3);
+        for (int c = ic; c < ic + channels; c += kRows) {
+          float* sum = to + (static_cast<std::ptrdiff_t>(tap) * IC + c) * OC + oc;
+          with_rows(min(kRows, ic + channels - c), [&](auto rows) {
+            constexpr int M = decltype(rows)::value;
+            Accumulators<M> acc;
+            load_tile(sum, OC, columns, acc);
+            outer_kernel(OW, from + c, bottom.pixel_stride, diff + oc, top_diff.pixel_stride,
+                         columns, acc);
+            store_tile(acc, columns, sum, OC);
+          });
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+             FusedRelu relu, float* workspace, View top) {
+  pack_weights(ctx, ForwardWeights{weight}, workspace);
+  correlate(ctx, bottom, workspace, bias.data, relu, top);
+}
+
+void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, float* workspace,
+                   View bottom_diff) {
+  pack_weights(ctx, FlippedWeights{weight}, workspace);
+  float* border = workspace + packed_weights(weight.oc, weight.ic);
+  const int OC = top_diff.c, H = top_diff.h + 4, W = top_diff.w + 4;
+  const View padded{border,
+                    top_diff.n,
+                    OC,
+                    H,
+                    W,
+                    static_cast<std::ptrdiff_t>(H) * W * OC,
+                    static_cast<std::ptrdiff_t>(W) * OC,
+                    OC};
+#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+  for (int row = 0; row < padded.n * H; ++row) {
+    const int n = row / H, h = row % H - 2;
+    for (int w = -2; w < W - 2; ++w) {
+      float* to = padded.pixel(n, h + 2, w + 2);
+      const bool inside = h >= 0 && h < top_diff.h && w >= 0 && w < top_diff.w;
+      const float* from = inside ? top_diff.pixel(n, h, w) : nullptr;
+      for (int c = 0; c < OC; ++c) to[c] = inside ? from[c] : 0.0f;
+    }
+  }
+  correlate(ctx, padded, workspace, nullptr, {}, bottom_diff);
+}
+
+void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                      float* workspace, Filter weight_diff) {
+  const int IC = bottom.c, rows = top_diff.n * top_diff.h;
+  const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(9) * IC * top_diff.c;
+  const int splits = weight_splits({bottom.n, IC, bottom.h, bottom.w, top_diff.c});
+  const int block = 4 * kRows;
+  const int blocks = static_cast<int>(ceil_div(IC, block));
+#pragma omp parallel num_threads(ctx.threads)
+  {
+#pragma omp for collapse(2) schedule(dynamic, 1)
+    for (int s = 0; s < splits; ++s) {
+      for (int b = 0; b < blocks; ++b) {
+        float* to = workspace + s * size;
+        const int channels = min(block, IC - b * block);
+        for (int tap = 0; tap < 9; ++tap) {
+          float* sum = to + (static_cast<std::ptrdiff_t>(tap) * IC + b * block) * top_diff.c;
+          for (std::ptrdiff_t i = 0; i < static_cast<std::ptrdiff_t>(channels) * top_diff.c; ++i) {
+            sum[i] = 0.0f;
+          }
+        }
+        const auto row = [&](int i) {
+          return static_cast<int>(static_cast<std::ptrdiff_t>(rows) * i / splits);
+        };
+        sum_outer_products(bottom, top_diff, row(s), row(s + 1), b * block, channels, to);
+      }
+    }
+#pragma omp for schedule(static)
+    for (std::ptrdiff_t i = 0; i < size; ++i) {
+      float sum = accumulate ? weight_diff.data[i] : 0.0f;
+      for (int s = 0; s < splits; ++s) sum += workspace[s * size + i];
+      weight_diff.data[i] = sum;
+    }
+  }
+}
+
+std::ptrdiff_t workspace(const Context&, const Conv3x3Shape& s, Pass pass) {
+  switch (pass) {
+    case Pass::kForward:
+      return packed_weights(s.ic, s.oc);
+    case Pass::kBackwardData:
+      return packed_weights(s.oc, s.ic) +
+             static_cast<std::ptrdiff_t>(s.n) * (s.ih + 2) * (s.iw + 2) * s.oc;
+    case Pass::kBackwardWeights:
+      break;
+  }
+  return static_cast<std::ptrdiff_t>(9) * s.ic * s.oc * weight_splits(s);
+}
+
+}  // namespace unet::cpu::UNET_ISA::direct

@@ -1,0 +1,212 @@
+// conv3x3 backward_weights on the CPU by Winograd's F(4x4,3x3) (cpu/winograd.h).
+//
+//   bottom tiles    --transform--> V [36][tiles][IC] --+
+//                                                      +--> S [36][IC][OC] = Vt D --> weight_diff
+//   top_diff tiles  --transform--> D [36][tiles][OC] --+
+//
+// The sum over tiles is the long dimension of the product. Two ways to cut it, chosen by size:
+//   kept sum   many tiles, few channels: V and D of a chunk of tiles are made together, then all
+//              threads add their products to one S in memory; the next chunk follows
+//   slabs      few tiles, many channels, where S (four times the weights) fits in no cache: D is
+//              made once for all tiles, V for a slab of input channels at a time; a block of S is
+//              finished in a thread's own cache and transformed at once
+// Chunks and slabs depend on the shape alone, and each element of S is summed by one thread in the
+// order of the tiles: the result does not depend on the number of threads.
+//
+// Cost      4.5*N*IC*OC*OH*OW flop in the products
+#include "cpu/conv3x3.h"
+#include "cpu/gemm.h"
+#include "cpu/winograd.h"
+
+namespace unet::cpu::UNET_ISA::winograd {
+namespace {
+
+constexpr std::ptrdiff_t kMaxKeptFloats = 5 << 19;  // S of the kept sum: 10 MB
+constexpr std::ptrdiff_t kChunkFloats = 5 << 19;    // V and D of a chunk, V of a slab: 10 MB
+constexpr int kBlockRows = 4 * kRows;               // input channels of a block of S
+constexpr int kBlockPanels = 2;                     // panels of output channels of a block of S
+
+struct Plan {
+  int IC, OC;
+  TileGrid grid;
+  bool kept;
+  int chunk;                              // tiles in V and D
+  int slab;                               // input channels in V
+  std::ptrdiff_t v_row, d_row;            // floats of a row of V, D
+  std::ptrdiff_t v_size, d_size, s_size;  // floats of V, D, S (or of one thread's block of S)
+
+  explicit Plan(const Conv3x3Shape& shape)
+      : IC(shape.ic), OC(shape.oc), grid(shape.n, shape.ih - 2, shape.iw - 2) {
+    s_size = static_cast<std::ptrdiff_t>(kPositions) * IC * OC;
+    kept = s_size <= kMaxKeptFloats;
+    d_row = row_length(OC);
+    if (kept) {
+      slab = IC;
+      v_row = row_length(IC);
+      chunk = static_cast<int>(kChunkFloats / (kPositions * (v_row + d_row)));
+      chunk = min(max(chunk, 64), grid.count());
+    } else {
+      chunk = grid.count();
+      const auto fit = kChunkFloats / (static_cast<std::ptrdiff_t>(kPositions) * chunk);
+      slab = static_cast<int>(max<std::ptrdiff_t>(1, (fit - 16) / kBlockRows)) * kBlockRows;
+      slab = min(slab, IC);
+      v_row = row_length(slab);
+      s_size = static_cast<std::ptrdiff_t>(kPositions) * kBlockRows * kBlockPanels * kPanel;
+    }
+    v_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * v_row;
+    d_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * d_row;
+  }
+
+  std::ptrdiff_t workspace(int threads) const {
+    return v_size + d_size + (kept ? 1 : threads) * s_size;
+  }
+};
+
+void transform_bottom(ConstView bottom, const Plan& plan, int tile, int t, int ic, int channels,
+                      float* V) {
+  ConstView part = bottom;
+  part.data += ic;
+  part.c = channels;
+  transform_window<kWindow>(part, plan.grid.image(tile), plan.grid.y(tile), plan.grid.x(tile),
+                            V + t * plan.v_row, plan.chunk * plan.v_row,
+                            [](const vfloat* d, vfloat* out) { bottom_transform(d, out); });
+}
+
+void transform_top_diff(ConstView top_diff, const Plan& plan, int tile, int t, float* D) {
+  transform_window<kTile>(top_diff, plan.grid.image(tile), plan.grid.y(tile), plan.grid.x(tile),
+                          D + t * plan.d_row, plan.chunk * plan.d_row,
+                          [](const vfloat* y, vfloat* out) { top_diff_transform(y, out); });
+}
+
+// S [.., lds apart] (+)= V[tiles][ic .. ic + rows)t * D[tiles][oc .. oc + columns), one position.
+void sum_products(const Plan& plan, const float* v, const float* d, int tiles, int ic, int rows,
+                  int oc, int columns, bool add, float* S, std::ptrdiff_t lds) {
+  for (int c = 0; c < columns; c += kPanel) {
+    const int width = min(kPanel, columns - c);
+    for (int r = 0; r < rows; r += kRows) {
+      with_rows(min(kRows, rows - r), [&](auto m) {
+        Accumulators<decltype(m)::value> acc;
+        float* s = S + r * lds + c;
+        if (add) {
+          load_tile(s, lds, width, acc);
+        } else {
+          clear(acc);
+        }
+        outer_kernel(tiles, v + ic + r, plan.v_row, d + oc + c, plan.d_row, width, acc);
+        store_tile(acc, width, s, lds);
+      });
+    }
+  }
+}
+
+// Row `r` (one input channel) of S, positions s_stride apart, to weight_diff[:, ic, oc ..
+// +columns).
+void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int columns,
+                    bool accumulate, Filter weight_diff) {
+  const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(ic) * weight_diff.oc + oc;
+  for (int c = 0; c < columns; c += kLanes) {
+    const int count = min(kLanes, columns - c);
+    transform_2d<kWindow, 3>(
+        [&](int i, int j) {
+          const float* from = S + (i * kWindow + j) * s_stride + c;
+          return count == kLanes ? load(from) : load_part(from, count);
+        },
+        [&](int i, int j, vfloat value) {
+          float* to = weight_diff.tap(i, j) + offset + c;
+          if (count == kLanes) {
+            store(to, accumulate ? load(to) + value : value);
+          } else {
+            store_part(to, accumulate ? load_part(to, count) + value : value, count);
+          }
+        },
+        [](const vfloat* s, vfloat* out) { filter_diff_transform(s, out); });
+  }
+}
+
+void backward_kept(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                   const Plan& plan, float* workspace, Filter weight_diff) {
+  float* V = workspace;
+  float* D = V + plan.v_size;
+  float* S = D + plan.d_size;
+  const int IC = plan.IC, OC = plan.OC, count = plan.grid.count();
+  const int blocks = static_cast<int>(ceil_div(IC, kBlockRows));
+#pragma omp parallel num_threads(ctx.threads)
+  {
+    for (int first = 0; first < count; first += plan.chunk) {
+      const int tiles = min(plan.chunk, count - first);
+#pragma omp for schedule(dynamic, 8)
+      for (int t = 0; t < tiles; ++t) {
+        transform_bottom(bottom, plan, first + t, t, 0, IC, V);
+        transform_top_diff(top_diff, plan, first + t, t, D);
+      }
+#pragma omp for collapse(2) schedule(dynamic, 1)
+      for (int position = 0; position < kPositions; ++position) {
+        for (int b = 0; b < blocks; ++b) {
+          const int ic = b * kBlockRows;
+          sum_products(plan, V + position * plan.chunk * plan.v_row,
+                       D + position * plan.chunk * plan.d_row, tiles, ic, min(kBlockRows, IC - ic),
+                       0, OC, first > 0, S + (static_cast<std::ptrdiff_t>(position) * IC + ic) * OC,
+                       OC);
+        }
+      }
+    }
+#pragma omp for schedule(static)
+    for (int ic = 0; ic < IC; ++ic) {
+      transform_sums(S + static_cast<std::ptrdiff_t>(ic) * OC, static_cast<std::ptrdiff_t>(IC) * OC,
+                     ic, 0, OC, accumulate, weight_diff);
+    }
+  }
+}
+
+void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                    const Plan& plan, float* workspace, Filter weight_diff) {
+  float* V = workspace;
+  float* D = V + plan.v_size;
+  const int IC = plan.IC, OC = plan.OC, tiles = plan.grid.count();
+  constexpr int kColumns = kBlockPanels * kPanel;
+  const int column_blocks = static_cast<int>(ceil_div(OC, kColumns));
+#pragma omp parallel num_threads(ctx.threads)
+  {
+    float* S = D + plan.d_size + thread_index() * plan.s_size;  // [36][kBlockRows][kColumns]
+    for (int slab = 0; slab < IC; slab += plan.slab) {
+      const int channels = min(plan.slab, IC - slab);
+      const int row_blocks = static_cast<int>(ceil_div(channels, kBlockRows));
+#pragma omp for schedule(dynamic, 8)
+      for (int t = 0; t < tiles; ++t) {
+        transform_bottom(bottom, plan, t, t, slab, channels, V);
+        if (slab == 0) transform_top_diff(top_diff, plan, t, t, D);
+      }
+#pragma omp for collapse(2) schedule(dynamic, 1)
+      for (int rb = 0; rb < row_blocks; ++rb) {
+        for (int cb = 0; cb < column_blocks; ++cb) {
+          const int ic = rb * kBlockRows, rows = min(kBlockRows, channels - ic);
+          const int oc = cb * kColumns, columns = min(kColumns, OC - oc);
+          for (int position = 0; position < kPositions; ++position) {
+            sum_products(plan, V + position * plan.chunk * plan.v_row,
+                         D + position * plan.chunk * plan.d_row, tiles, ic, rows, oc, columns,
+                         false, S + position * kBlockRows * kColumns, kColumns);
+          }
+          for (int r = 0; r < rows; ++r) {
+            transform_sums(S + r * kColumns, kBlockRows * kColumns, slab + ic + r, oc, columns,
+                           accumulate, weight_diff);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                      float* workspace, Filter weight_diff) {
+  const Plan plan({bottom.n, bottom.c, bottom.h, bottom.w, top_diff.c});
+  const auto cut = plan.kept ? backward_kept : backward_slabs;
+  cut(ctx, bottom, top_diff, accumulate, plan, workspace, weight_diff);
+}
+
+std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape) {
+  return Plan(shape).workspace(ctx.threads);
+}
+
+}  // namespace unet::cpu::UNET_ISA::winograd

@@ -1,0 +1,143 @@
+"""Unpadded 3x3 convolution."""
+
+from __future__ import annotations
+
+from unet_native import _core
+from unet_native.ops.arrays import (
+    Array,
+    Context,
+    channels_last,
+    context_or_default,
+    empty,
+    empty_filter,
+    filter_memory,
+    workspace_of,
+)
+
+
+def conv3x3_forward(
+    bottom: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    negative_slope: float | None = None,
+    algorithm: str = "auto",
+    out: Array | None = None,
+    workspace: Array | None = None,
+    context: Context | None = None,
+) -> Array:
+    """top[n,oc,y,x] = relu(bias[oc] + sum_{ic,kh,kw} weight[oc,ic,kh,kw] bottom[n,ic,y+kh,x+kw]).
+
+    bottom (N, IC, IH, IW), weight (OC, IC, 3, 3), bias (OC) or None -> top (N, OC, IH-2, IW-2),
+    all float32. `negative_slope` None: no ReLU; a number: Caffe's ReLU fused into the store.
+
+    algorithm: "direct" sums in one fixed order per element, whatever the tile position;
+    "winograd" is F(4x4,3x3), several times faster and about 1e-5 (of the largest magnitude) less
+    exact; "auto" picks winograd from 16 channels on. `out` must not overlap `bottom`.
+    Raises ValueError for shapes that do not fit or a bottom below 3x3 pixels.
+    Source: Caffe conv_layer.cpp; Lavin and Gray 2015 (Winograd).
+    """
+    context = context_or_default(context)
+    bottom = channels_last(bottom, "bottom")
+    weight = filter_memory(weight)
+    n, ic, ih, iw = bottom.shape
+    oc = weight.shape[3]
+    if workspace is None:
+        workspace = workspace_of(
+            _core.conv3x3_workspace_bytes(context, n, ic, ih, iw, oc, "forward", algorithm), None
+        )
+    top = empty((n, oc, ih - 2, iw - 2)) if out is None else out
+    _core.conv3x3_forward(context, bottom, weight, bias, negative_slope, algorithm, workspace, top)
+    return top
+
+
+def conv3x3_backward_data(
+    top_diff: Array,
+    weight: Array,
+    *,
+    algorithm: str = "auto",
+    out: Array | None = None,
+    workspace: Array | None = None,
+    context: Context | None = None,
+) -> Array:
+    """bottom_diff[n,ic,y,x] = sum_{oc,kh,kw} weight[oc,ic,kh,kw] top_diff[n,oc,y-kh,x-kw].
+
+    top_diff (N, OC, OH, OW), weight (OC, IC, 3, 3) -> bottom_diff (N, IC, OH+2, OW+2), all
+    float32; `out` is overwritten. `algorithm` and errors as in :func:`conv3x3_forward`.
+    Source: Caffe conv_layer.cpp.
+    """
+    context = context_or_default(context)
+    top_diff = channels_last(top_diff, "top_diff")
+    weight = filter_memory(weight)
+    n, oc, oh, ow = top_diff.shape
+    ic = weight.shape[2]
+    if workspace is None:
+        workspace = workspace_of(
+            _core.conv3x3_workspace_bytes(
+                context, n, ic, oh + 2, ow + 2, oc, "backward_data", algorithm
+            ),
+            None,
+        )
+    bottom_diff = empty((n, ic, oh + 2, ow + 2)) if out is None else out
+    _core.conv3x3_backward_data(context, top_diff, weight, algorithm, workspace, bottom_diff)
+    return bottom_diff
+
+
+def conv3x3_backward_weights(
+    bottom: Array,
+    top_diff: Array,
+    *,
+    algorithm: str = "auto",
+    weight_diff: Array | None = None,
+    bias_diff: Array | None = None,
+    accumulate: bool = True,
+    workspace: Array | None = None,
+    context: Context | None = None,
+) -> tuple[Array, Array | None]:
+    """weight_diff[oc,ic,kh,kw] += sum_{n,y,x} top_diff[n,oc,y,x] bottom[n,ic,y+kh,x+kw].
+
+    bias_diff[oc] += sum_{n,y,x} top_diff[n,oc,y,x].
+
+    bottom (N, IC, IH, IW), top_diff (N, OC, IH-2, IW-2) -> weight_diff (OC, IC, 3, 3), bias_diff
+    (OC), all float32. Without arrays to add to, new ones are returned; with a `weight_diff` but no
+    `bias_diff` the bias is left out and None returned for it. `accumulate` False overwrites.
+    `algorithm` and errors as in :func:`conv3x3_forward`. Source: Caffe conv_layer.cpp.
+    """
+    context = context_or_default(context)
+    bottom = channels_last(bottom, "bottom")
+    top_diff = channels_last(top_diff, "top_diff")
+    n, ic, ih, iw = bottom.shape
+    oc = top_diff.shape[1]
+    if weight_diff is None:
+        weight_diff = empty_filter((oc, ic, 3, 3))
+        bias_diff = empty((1, oc, 1, 1)).reshape(oc) if bias_diff is None else bias_diff
+        accumulate = False
+    if workspace is None:
+        workspace = workspace_of(
+            _core.conv3x3_workspace_bytes(
+                context, n, ic, ih, iw, oc, "backward_weights", algorithm
+            ),
+            None,
+        )
+    memory = filter_memory(weight_diff, name="weight_diff", in_place=True)
+    _core.conv3x3_backward_weights(
+        context, bottom, top_diff, algorithm, accumulate, workspace, memory, bias_diff
+    )
+    return weight_diff, bias_diff
+
+
+def conv3x3_workspace_bytes(
+    bottom_shape: tuple[int, int, int, int],
+    num_output: int,
+    direction: str,
+    *,
+    algorithm: str = "auto",
+    context: Context | None = None,
+) -> int:
+    """Bytes of float32 workspace that a pass over a bottom of this shape needs.
+
+    direction: "forward", "backward_data" or "backward_weights".
+    """
+    return _core.conv3x3_workspace_bytes(
+        context_or_default(context), *bottom_shape, num_output, direction, algorithm
+    )
