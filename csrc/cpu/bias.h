@@ -18,6 +18,18 @@ constexpr int kBiasChunks = 64;
   return static_cast<std::ptrdiff_t>(kBiasChunks) * OC;
 }
 
+// sum[V * kLanes] += all pixels of a row.
+template <int V>
+[[gnu::always_inline]] inline void add_pixels(const float* row, int pixels, std::ptrdiff_t stride,
+                                              float* sum) {
+  vfloat acc[V];
+  for (int v = 0; v < V; ++v) acc[v] = load(sum + v * kLanes);
+  for (int w = 0; w < pixels; ++w) {
+    for (int v = 0; v < V; ++v) acc[v] += load(row + w * stride + v * kLanes);
+  }
+  for (int v = 0; v < V; ++v) store(sum + v * kLanes, acc[v]);
+}
+
 [[maybe_unused]] inline void bias_backward(const Context& ctx, ConstView top_diff, bool accumulate,
                                            float* partial, Span bias_diff) {
   const int OC = top_diff.c, rows = top_diff.n * top_diff.h;
@@ -32,18 +44,13 @@ constexpr int kBiasChunks = 64;
       const float* diff = top_diff.pixel(row / top_diff.h, row % top_diff.h, 0);
       int c = 0;
       for (; c + 4 * kLanes <= OC; c += 4 * kLanes) {
-        vfloat acc[4];
-        for (int v = 0; v < 4; ++v) acc[v] = load(sum + c + v * kLanes);
-        for (int w = 0; w < top_diff.w; ++w) {
-          const float* at = diff + w * top_diff.pixel_stride + c;
-          for (int v = 0; v < 4; ++v) acc[v] += load(at + v * kLanes);
-        }
-        for (int v = 0; v < 4; ++v) store(sum + c + v * kLanes, acc[v]);
+        add_pixels<4>(diff + c, top_diff.w, top_diff.pixel_stride, sum + c);
+      }
+      for (; c + kLanes <= OC; c += kLanes) {
+        add_pixels<1>(diff + c, top_diff.w, top_diff.pixel_stride, sum + c);
       }
       for (; c < OC; ++c) {
-        float acc = sum[c];
-        for (int w = 0; w < top_diff.w; ++w) acc += diff[w * top_diff.pixel_stride + c];
-        sum[c] = acc;
+        for (int w = 0; w < top_diff.w; ++w) sum[c] += diff[w * top_diff.pixel_stride + c];
       }
     }
   }

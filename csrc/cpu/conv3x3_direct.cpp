@@ -146,6 +146,7 @@ int weight_splits(const Conv3x3Shape& s) {
 void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end, int ic,
                         int channels, float* to) {
   const int IC = bottom.c, OC = top_diff.c, OW = top_diff.w;
+  const int step = even_rows(channels);
   for (int row = begin; row < end; ++row) {
     const int n = row / top_diff.h, oh = row % top_diff.h;
     const float* diff = top_diff.pixel(n, oh, 0);
@@ -153,9 +154,9 @@ void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end
       const int columns = min(kPanel, OC - oc);
       for (int tap = 0; tap < 9; ++tap) {
         const float* from = bottom.pixel(n, oh + tap / 3, tap % 3);
-        for (int c = ic; c < ic + channels; c += kRows) {
+        for (int c = ic; c < ic + channels; c += step) {
           float* sum = to + (static_cast<std::ptrdiff_t>(tap) * IC + c) * OC + oc;
-          with_rows(min(kRows, ic + channels - c), [&](auto rows) {
+          with_rows(min(step, ic + channels - c), [&](auto rows) {
             constexpr int M = decltype(rows)::value;
             Accumulators<M> acc;
             load_tile(sum, OC, columns, acc);

@@ -22,7 +22,8 @@ namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
 constexpr std::ptrdiff_t kMaxKeptFloats = 5 << 19;  // S of the kept sum: 10 MB
-constexpr std::ptrdiff_t kChunkFloats = 5 << 19;    // V and D of a chunk, V of a slab: 10 MB
+constexpr std::ptrdiff_t kChunkFloats = 5 << 18;    // V and D of a chunk of tiles: 5 MB
+constexpr std::ptrdiff_t kSlabFloats = 5 << 19;     // V of a slab of channels: 10 MB
 constexpr int kBlockRows = 4 * kRows;               // input channels of a block of S
 constexpr int kBlockPanels = 2;                     // panels of output channels of a block of S
 
@@ -47,7 +48,7 @@ struct Plan {
       chunk = min(max(chunk, 64), grid.count());
     } else {
       chunk = grid.count();
-      const auto fit = kChunkFloats / (static_cast<std::ptrdiff_t>(kPositions) * chunk);
+      const auto fit = kSlabFloats / (static_cast<std::ptrdiff_t>(kPositions) * chunk);
       slab = static_cast<int>(max<std::ptrdiff_t>(1, (fit - 16) / kBlockRows)) * kBlockRows;
       slab = min(slab, IC);
       v_row = row_length(slab);
@@ -81,10 +82,11 @@ void transform_top_diff(ConstView top_diff, const Plan& plan, int tile, int t, f
 // S [.., lds apart] (+)= V[tiles][ic .. ic + rows)t * D[tiles][oc .. oc + columns), one position.
 void sum_products(const Plan& plan, const float* v, const float* d, int tiles, int ic, int rows,
                   int oc, int columns, bool add, float* S, std::ptrdiff_t lds) {
+  const int step = even_rows(rows);
   for (int c = 0; c < columns; c += kPanel) {
     const int width = min(kPanel, columns - c);
-    for (int r = 0; r < rows; r += kRows) {
-      with_rows(min(kRows, rows - r), [&](auto m) {
+    for (int r = 0; r < rows; r += step) {
+      with_rows(min(step, rows - r), [&](auto m) {
         Accumulators<decltype(m)::value> acc;
         float* s = S + r * lds + c;
         if (add) {

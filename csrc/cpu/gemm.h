@@ -150,6 +150,11 @@ template <int M = kRows, class F>
   f(Rows<M>{});
 }
 
+// Rows of a tile when `rows` are cut into tiles of nearly equal height: 16 = 8 + 8, not 14 + 2.
+[[maybe_unused]] inline int even_rows(int rows) {
+  return static_cast<int>(ceil_div(rows, ceil_div(rows, kRows)));
+}
+
 // `columns` <= kPanel columns of b [K][..], rows ldb apart -> panel [K][kPanel], zero-padded.
 [[maybe_unused]] inline void pack_panel(const float* b, std::ptrdiff_t ldb, int K, int columns,
                                         float* panel) {
