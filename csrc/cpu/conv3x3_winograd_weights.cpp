@@ -5,13 +5,14 @@
 //   top_diff tiles  --transform--> D [36][tiles][OC] --+
 //
 // The sum over tiles is the long dimension of the product. Two ways to cut it, chosen by size:
-//   kept sum   many tiles, few channels: V and D of a chunk of tiles are made together, then all
-//              threads add their products to one S in memory; the next chunk follows
-//   slabs      few tiles, many channels, where S (four times the weights) fits in no cache: D is
-//              made once for all tiles, V for a slab of input channels at a time; a block of S is
-//              finished in a thread's own cache and transformed at once
-// Chunks and slabs depend on the shape alone, and each element of S is summed by one thread in the
-// order of the tiles: the result does not depend on the number of threads.
+//   splits   many tiles, few channels: each thread takes a part of the tiles and a block of input
+//            channels through all steps, chunk by chunk in its own cache; the sums of the parts are
+//            added in order. No thread waits for another but at the end.
+//   slabs    few tiles, many channels, where S (four times the weights) fits in no cache: D is made
+//            once for all tiles, V for a slab of input channels at a time; a block of S is finished
+//            in a thread's own cache and transformed at once
+// Both cuts depend on the shape alone, and the order of every sum with them: the result does not
+// depend on the number of threads.
 //
 // Cost      4.5*N*IC*OC*OH*OW flop in the products
 #include "cpu/conv3x3.h"
@@ -21,31 +22,35 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kMaxKeptFloats = 5 << 19;  // S of the kept sum: 10 MB
-constexpr std::ptrdiff_t kChunkFloats = 5 << 18;    // V and D of a chunk of tiles: 5 MB
-constexpr std::ptrdiff_t kSlabFloats = 5 << 19;     // V of a slab of channels: 10 MB
-constexpr int kBlockRows = 4 * kRows;               // input channels of a block of S
-constexpr int kBlockPanels = 2;                     // panels of output channels of a block of S
+constexpr std::ptrdiff_t kMaxSplitFloats = 5 << 19;  // S of the cut by splits: 10 MB
+constexpr std::ptrdiff_t kSumFloats = 3 << 21;       // S of all splits together: 24 MB
+constexpr int kMaxSplits = 16;
+constexpr int kSplitChannels = 128;               // input channels that one thread takes
+constexpr std::ptrdiff_t kChunkFloats = 3 << 17;  // V and D of a chunk of tiles: 1.5 MB
+constexpr std::ptrdiff_t kSlabFloats = 5 << 19;   // V of a slab of channels: 10 MB
+constexpr int kBlockRows = 4 * kRows;             // input channels of a block of S
+constexpr int kBlockPanels = 2;                   // panels of output channels of a block of S
 
 struct Plan {
   int IC, OC;
   TileGrid grid;
-  bool kept;
+  int splits;                             // 0: cut by slabs
   int chunk;                              // tiles in V and D
   int slab;                               // input channels in V
   std::ptrdiff_t v_row, d_row;            // floats of a row of V, D
-  std::ptrdiff_t v_size, d_size, s_size;  // floats of V, D, S (or of one thread's block of S)
+  std::ptrdiff_t v_size, d_size, s_size;  // floats of V, D, S (slabs: of one thread's block of S)
 
   explicit Plan(const Conv3x3Shape& shape)
-      : IC(shape.ic), OC(shape.oc), grid(shape.n, shape.ih - 2, shape.iw - 2) {
+      : IC(shape.ic), OC(shape.oc), grid(shape.n, shape.ih - 2, shape.iw - 2), splits(0) {
     s_size = static_cast<std::ptrdiff_t>(kPositions) * IC * OC;
-    kept = s_size <= kMaxKeptFloats;
     d_row = row_length(OC);
-    if (kept) {
-      slab = IC;
-      v_row = row_length(IC);
+    if (s_size <= kMaxSplitFloats) {
+      slab = min(IC, kSplitChannels);
+      v_row = row_length(slab);
       chunk = static_cast<int>(kChunkFloats / (kPositions * (v_row + d_row)));
-      chunk = min(max(chunk, 64), grid.count());
+      chunk = min(max(chunk, 32), grid.count());
+      splits = static_cast<int>(min<std::ptrdiff_t>(kSumFloats / s_size, kMaxSplits));
+      splits = static_cast<int>(min<std::ptrdiff_t>(splits, ceil_div(grid.count(), chunk)));
     } else {
       chunk = grid.count();
       const auto fit = kSlabFloats / (static_cast<std::ptrdiff_t>(kPositions) * chunk);
@@ -59,7 +64,8 @@ struct Plan {
   }
 
   std::ptrdiff_t workspace(int threads) const {
-    return v_size + d_size + (kept ? 1 : threads) * s_size;
+    return splits > 0 ? splits * s_size + threads * (v_size + d_size)
+                      : v_size + d_size + threads * s_size;
   }
 };
 
@@ -125,37 +131,50 @@ void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int
   }
 }
 
-void backward_kept(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                   const Plan& plan, float* workspace, Filter weight_diff) {
-  float* V = workspace;
-  float* D = V + plan.v_size;
-  float* S = D + plan.d_size;
+void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                     const Plan& plan, float* workspace, Filter weight_diff) {
   const int IC = plan.IC, OC = plan.OC, count = plan.grid.count();
-  const int blocks = static_cast<int>(ceil_div(IC, kBlockRows));
+  const int blocks = static_cast<int>(ceil_div(IC, plan.slab));
+  const std::ptrdiff_t position_size = static_cast<std::ptrdiff_t>(IC) * OC;
 #pragma omp parallel num_threads(ctx.threads)
   {
-    for (int first = 0; first < count; first += plan.chunk) {
-      const int tiles = min(plan.chunk, count - first);
-#pragma omp for schedule(dynamic, 8)
-      for (int t = 0; t < tiles; ++t) {
-        transform_bottom(bottom, plan, first + t, t, 0, IC, V);
-        transform_top_diff(top_diff, plan, first + t, t, D);
-      }
+    float* V = workspace + plan.splits * plan.s_size + thread_index() * (plan.v_size + plan.d_size);
+    float* D = V + plan.v_size;
 #pragma omp for collapse(2) schedule(dynamic, 1)
-      for (int position = 0; position < kPositions; ++position) {
-        for (int b = 0; b < blocks; ++b) {
-          const int ic = b * kBlockRows;
-          sum_products(plan, V + position * plan.chunk * plan.v_row,
-                       D + position * plan.chunk * plan.d_row, tiles, ic, min(kBlockRows, IC - ic),
-                       0, OC, first > 0, S + (static_cast<std::ptrdiff_t>(position) * IC + ic) * OC,
-                       OC);
+    for (int split = 0; split < plan.splits; ++split) {
+      for (int b = 0; b < blocks; ++b) {
+        const int ic = b * plan.slab, channels = min(plan.slab, IC - ic);
+        float* S = workspace + split * plan.s_size + static_cast<std::ptrdiff_t>(ic) * OC;
+        const auto bound = [&](int i) {
+          return static_cast<int>(static_cast<std::ptrdiff_t>(count) * i / plan.splits);
+        };
+        const int begin = bound(split), end = bound(split + 1);
+        for (int first = begin; first < end; first += plan.chunk) {
+          const int tiles = min(plan.chunk, end - first);
+          for (int t = 0; t < tiles; ++t) {
+            transform_bottom(bottom, plan, first + t, t, ic, channels, V);
+            transform_top_diff(top_diff, plan, first + t, t, D);
+          }
+          for (int position = 0; position < kPositions; ++position) {
+            sum_products(plan, V + position * plan.chunk * plan.v_row,
+                         D + position * plan.chunk * plan.d_row, tiles, 0, channels, 0, OC,
+                         first > begin, S + position * position_size, OC);
+          }
         }
       }
     }
+    // Row ic of every position: the sums of the splits, added in order, then transformed.
 #pragma omp for schedule(static)
     for (int ic = 0; ic < IC; ++ic) {
-      transform_sums(S + static_cast<std::ptrdiff_t>(ic) * OC, static_cast<std::ptrdiff_t>(IC) * OC,
-                     ic, 0, OC, accumulate, weight_diff);
+      float* sum = workspace + static_cast<std::ptrdiff_t>(ic) * OC;
+      for (int position = 0; position < kPositions; ++position) {
+        float* to = sum + position * position_size;
+        for (int split = 1; split < plan.splits; ++split) {
+          const float* part = to + split * plan.s_size;
+          for (int oc = 0; oc < OC; ++oc) to[oc] += part[oc];
+        }
+      }
+      transform_sums(sum, position_size, ic, 0, OC, accumulate, weight_diff);
     }
   }
 }
@@ -203,7 +222,7 @@ void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bo
 void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
                       float* workspace, Filter weight_diff) {
   const Plan plan({bottom.n, bottom.c, bottom.h, bottom.w, top_diff.c});
-  const auto cut = plan.kept ? backward_kept : backward_slabs;
+  const auto cut = plan.splits > 0 ? backward_splits : backward_slabs;
   cut(ctx, bottom, top_diff, accumulate, plan, workspace, weight_diff);
 }
 
