@@ -56,4 +56,7 @@ PYBIND11_MODULE(_core, m) {
   unet::bind_context(m);
   unet::bind_conv3x3(m);
   unet::bind_relu(m);
+
+  unet::bind_border_distance(m);
+  unet::bind_warp(m);
 }

@@ -1,0 +1,1 @@
+"""From files to training tiles: reading, pairing, checking, normalising, weighting, augmenting."""
