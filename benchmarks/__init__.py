@@ -1,0 +1,1 @@
+"""Benchmarks: equality first, then alternating timings against peers, then a table."""

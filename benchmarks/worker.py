@@ -1,0 +1,74 @@
+"""One competitor in a process of its own, so that its peak memory can be measured.
+
+``python -m benchmarks.worker NAME MODE TILE WIDTH THREADS`` sets the competitor up and then runs
+one iteration for each line read from standard input, answering with a JSON line
+``{"seconds": s, "peak_rss_mb": m}``. MODE is "step" (forward, loss, backward, update) or "forward"
+(inference). :class:`Worker` is the other end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+
+class Worker:
+    """A competitor's process; :meth:`run` makes it do one iteration."""
+
+    def __init__(self, name: str, mode: str, tile: int, width: int, threads: int):
+        # Left set, this variable would hold the peers' BLAS to an older instruction set.
+        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+        environment["OMP_NUM_THREADS"] = str(threads)
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.worker",
+                name,
+                mode,
+                *map(str, (tile, width, threads)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.peak_rss_mb = 0.0
+
+    def run(self) -> float:
+        """Seconds of one iteration, as the process itself measured them."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("run\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{' '.join(self._process.args[2:])} ended without an answer")
+        answer = json.loads(line)
+        self.peak_rss_mb = answer["peak_rss_mb"]
+        return answer["seconds"]
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def main() -> None:
+    name, mode = sys.argv[1:3]
+    tile, width, threads = map(int, sys.argv[3:])
+    from benchmarks import peers
+
+    iterate = peers.make(name, mode, tile, width, threads)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        iterate()
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        print(json.dumps({"seconds": seconds, "peak_rss_mb": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
