@@ -1,0 +1,266 @@
+"""conv3x3: values of all passes and algorithms, tile positions, adjoint identity, gradient, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import reference
+from closeness import assert_close
+from gradcheck import check_gradient
+from guard import guarded_blob, guarded_dense
+from shapes import shape_id
+from unet_native import ops
+
+# (N, IC, IH, IW, OC): one channel, channels around every vector and panel width, tiles that stick
+# out of the image, images below one Winograd tile, several images, several chunks of channels.
+SHAPES = [
+    (1, 1, 3, 3, 1),
+    (2, 1, 4, 3, 2),
+    (1, 1, 9, 31, 64),
+    (1, 2, 3, 7, 5),
+    (2, 3, 5, 4, 3),
+    (1, 3, 12, 6, 17),
+    (1, 4, 6, 6, 1),
+    (1, 5, 8, 5, 32),
+    (2, 7, 3, 3, 8),
+    (1, 8, 7, 18, 8),
+    (1, 9, 6, 7, 31),
+    (3, 11, 4, 5, 2),
+    (1, 13, 10, 3, 15),
+    (1, 15, 7, 7, 16),
+    (1, 16, 18, 16, 16),
+    (2, 16, 5, 9, 33),
+    (1, 17, 9, 30, 20),
+    (1, 20, 3, 40, 24),
+    (1, 23, 11, 12, 7),
+    (2, 24, 6, 5, 40),
+    (1, 31, 14, 13, 32),
+    (1, 32, 10, 10, 64),
+    (1, 33, 8, 9, 47),
+    (1, 40, 20, 33, 12),
+    (1, 47, 5, 6, 48),
+    (3, 48, 4, 7, 16),
+    (1, 49, 6, 3, 65),
+    (1, 64, 30, 29, 64),
+    (2, 64, 9, 8, 70),
+    (1, 65, 7, 11, 31),
+    (1, 70, 16, 5, 33),
+    (1, 129, 6, 6, 18),  # two chunks of input channels
+    (1, 20, 5, 5, 300),  # many panels
+    (1, 300, 9, 10, 260),  # transformed filters and sums that are not kept whole
+]
+ALGORITHMS = ["direct", "winograd"]
+# Relative to the largest magnitude. The direct sums are as good as float32 additions of this
+# length; F(4x4,3x3) loses an order of magnitude in its transforms.
+TOLERANCE = {"direct": 4e-6, "winograd": 4e-5}
+
+
+def operands(shape, rng=None):
+    n, ic, ih, iw, oc = shape
+    rng = rng or np.random.default_rng(shape)
+    return (
+        rng.standard_normal((n, ic, ih, iw), np.float32),
+        rng.standard_normal((oc, ic, 3, 3), np.float32),
+        rng.standard_normal(oc, np.float32),
+        rng.standard_normal((n, oc, ih - 2, iw - 2), np.float32),
+    )
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("shape", SHAPES, ids=shape_id)
+def test_values(shape, algorithm, on_threads):
+    bottom, weight, bias, top_diff = operands(shape)
+
+    def run(context):
+        top, rectified, bottom_diff = (
+            guarded_blob(top_diff.shape),
+            guarded_blob(top_diff.shape),
+            guarded_blob(bottom.shape),
+        )
+        weight_diff = guarded_dense(np.full_like(ops.empty_filter(weight.shape), np.nan))
+        bias_diff = guarded_dense(np.full_like(bias, np.nan))
+        options = {"algorithm": algorithm, "context": context}
+        ops.conv3x3_forward(bottom, weight, bias, out=top.array, **options)
+        ops.conv3x3_forward(bottom, weight, negative_slope=0.25, out=rectified.array, **options)
+        ops.conv3x3_backward_data(top_diff, weight, out=bottom_diff.array, **options)
+        ops.conv3x3_backward_weights(
+            bottom,
+            top_diff,
+            weight_diff=weight_diff.array,
+            bias_diff=bias_diff.array,
+            accumulate=False,
+            **options,
+        )
+        outputs = (top, rectified, bottom_diff, weight_diff, bias_diff)
+        return tuple(output.checked() for output in outputs)
+
+    top, rectified, bottom_diff, weight_diff, bias_diff = on_threads(run)
+    tolerance = TOLERANCE[algorithm]
+    assert_close(top, reference.conv_forward(bottom, weight, bias), tolerance)
+    expected = reference.relu(reference.conv_forward(bottom, weight, None), 0.25)
+    assert_close(rectified, expected, tolerance)
+    assert_close(bottom_diff, reference.conv_backward_data(top_diff, weight), tolerance)
+    expected_weight, expected_bias = reference.conv_backward_weights(bottom, top_diff)
+    assert_close(weight_diff, expected_weight, tolerance)
+    assert_close(bias_diff, expected_bias, 2e-6, floor=float(np.abs(top_diff).max()))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("shape", [(1, 3, 6, 7, 5), (2, 33, 9, 10, 18)], ids=shape_id)
+def test_integers_are_exact(shape, algorithm, isa):
+    """Direct sums of small integers have no rounding: whatever the order, the result is exact.
+
+    Winograd's transforms divide by 24, so there only the direct algorithm can promise it.
+    """
+    rng = np.random.default_rng(shape)
+    bottom, weight, bias, top_diff = (
+        rng.integers(-4, 5, x.shape).astype(np.float32) for x in operands(shape)
+    )
+    options = {"algorithm": algorithm, "context": ops.Context(isa=isa)}
+    top = ops.conv3x3_forward(bottom, weight, bias, **options)
+    diffs = ops.conv3x3_backward_weights(bottom, top_diff, **options)
+    bottom_diff = ops.conv3x3_backward_data(top_diff, weight, **options)
+    expected = reference.conv_forward(bottom, weight, bias)
+    if algorithm == "winograd":
+        assert_close(top, expected, 1e-5)
+        return
+    np.testing.assert_array_equal(top, expected)
+    np.testing.assert_array_equal(bottom_diff, reference.conv_backward_data(top_diff, weight))
+    for diff, value in zip(diffs, reference.conv_backward_weights(bottom, top_diff), strict=True):
+        np.testing.assert_array_equal(diff, value)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_parameter_gradients_accumulate(algorithm, on_threads):
+    """Caffe adds to the diffs of parameters; without a bias_diff the bias is left out."""
+    bottom, weight, bias, top_diff = operands((2, 18, 9, 7, 21))
+
+    def run(context):
+        weight_diff = ops.empty_filter(weight.shape)
+        weight_diff[...] = weight
+        bias_diff = bias.copy()
+        ops.conv3x3_backward_weights(
+            bottom,
+            top_diff,
+            weight_diff=weight_diff,
+            bias_diff=bias_diff,
+            algorithm=algorithm,
+            context=context,
+        )
+        alone, none = ops.conv3x3_backward_weights(
+            bottom,
+            top_diff,
+            weight_diff=ops.zeros_filter(weight.shape),
+            algorithm=algorithm,
+            context=context,
+        )
+        assert none is None
+        return weight_diff, bias_diff, alone
+
+    weight_diff, bias_diff, alone = on_threads(run)
+    expected, expected_bias = reference.conv_backward_weights(bottom, top_diff)
+    assert_close(weight_diff, weight + expected, TOLERANCE[algorithm])
+    assert_close(bias_diff, bias + expected_bias, 2e-6, floor=float(np.abs(top_diff).max()))
+    assert_close(alone, expected, TOLERANCE[algorithm])
+
+
+@pytest.mark.parametrize("channels", [(1, 16), (24, 20)])
+def test_direct_does_not_see_where_a_tile_lies(channels, isa):
+    """The direct forward pass of any window equals that window of the whole, bit for bit."""
+    ic, oc = channels
+    bottom, weight, bias, _ = operands((1, ic, 23, 41, oc))
+    options = {"algorithm": "direct", "context": ops.Context(isa=isa)}
+    whole = ops.conv3x3_forward(bottom, weight, bias, **options)
+    for y, x, h, w in [(0, 0, 3, 3), (1, 5, 9, 20), (16, 16, 7, 25), (3, 0, 20, 41)]:
+        part = ops.conv3x3_forward(bottom[:, :, y : y + h, x : x + w], weight, bias, **options)
+        np.testing.assert_array_equal(part, whole[:, :, y : y + h - 2, x : x + w - 2])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("shape", [(1, 16, 20, 21, 32), (2, 40, 9, 12, 19)], ids=shape_id)
+def test_adjoint_identity(shape, algorithm, isa):
+    """<conv(x, w), dy> = <x, backward_data(dy, w)> = <w, backward_weights(x, dy)>."""
+    bottom, weight, _, top_diff = operands(shape)
+    options = {"algorithm": algorithm, "context": ops.Context(isa=isa)}
+    top = ops.conv3x3_forward(bottom, weight, **options)
+    bottom_diff = ops.conv3x3_backward_data(top_diff, weight, **options)
+    weight_diff, _ = ops.conv3x3_backward_weights(bottom, top_diff, **options)
+    products = [
+        float((a.astype(np.float64) * b).sum())
+        for a, b in ((top, top_diff), (bottom, bottom_diff), (weight, weight_diff))
+    ]
+    size = float(np.abs(top.astype(np.float64) * top_diff).sum())
+    assert max(products) - min(products) <= 1e-6 * size
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("shape", SHAPES[:30], ids=shape_id)
+def test_gradient(shape, algorithm):
+    """The convolution is linear in each argument: central differences are exact at any step."""
+    bottom, weight, bias, coefficients = operands(shape)
+
+    def objective(*arguments):
+        top = ops.conv3x3_forward(*arguments, algorithm=algorithm)
+        return float((top.astype(np.float64) * coefficients).sum())
+
+    bottom_diff = ops.conv3x3_backward_data(coefficients, weight, algorithm=algorithm)
+    weight_diff, bias_diff = ops.conv3x3_backward_weights(bottom, coefficients, algorithm=algorithm)
+    # Float32 tops of magnitude m err by up to 4e-5 m in each of their sum's terms; over a step of
+    # 100 that is far below the threshold.
+    options = {"step": 100.0, "elements": 8}
+    check_gradient(lambda x: objective(x, weight, bias), bottom, bottom_diff, **options)
+    check_gradient(lambda w: objective(bottom, w, bias), weight, weight_diff, **options)
+    check_gradient(lambda b: objective(bottom, weight, b), bias, bias_diff, **options)
+
+
+def test_auto_takes_winograd_where_there_are_channels():
+    bottom, weight, bias, _ = operands((1, 32, 20, 20, 32))
+    auto = ops.conv3x3_forward(bottom, weight, bias)
+    np.testing.assert_array_equal(
+        auto, ops.conv3x3_forward(bottom, weight, bias, algorithm="winograd")
+    )
+    assert (auto != ops.conv3x3_forward(bottom, weight, bias, algorithm="direct")).any()
+    bottom, weight, bias, _ = operands((1, 3, 20, 20, 32))
+    np.testing.assert_array_equal(
+        ops.conv3x3_forward(bottom, weight, bias),
+        ops.conv3x3_forward(bottom, weight, bias, algorithm="direct"),
+    )
+
+
+def test_nan_reaches_every_window_that_sees_it():
+    bottom, weight, bias, _ = operands((1, 20, 12, 12, 20))
+    bottom[0, 7, 5, 6] = np.nan
+    for algorithm in ALGORITHMS:
+        top = ops.conv3x3_forward(bottom, weight, bias, negative_slope=0.0, algorithm=algorithm)
+        assert np.isnan(top[:, :, 3:6, 4:7]).all()
+
+
+def test_bad_input():
+    bottom, weight, bias, top_diff = operands((1, 2, 6, 5, 4))
+    with pytest.raises(ValueError, match="conv3x3_forward: weight has 3 input channels, bottom"):
+        ops.conv3x3_forward(bottom, np.zeros((4, 3, 3, 3), np.float32), bias)
+    with pytest.raises(
+        ValueError, match=r"bias has 3 elements for 4 output channels \(bottom 1x2x6x5"
+    ):
+        ops.conv3x3_forward(bottom, weight, bias[:3])
+    with pytest.raises(ValueError, match="weight must be 3x3"):
+        ops.conv3x3_forward(bottom, np.zeros((4, 2, 1, 1), np.float32), bias)
+    with pytest.raises(ValueError, match="at least one channel and 3x3 pixels"):
+        ops.conv3x3_forward(bottom[:, :, :2], weight, bias)
+    with pytest.raises(ValueError, match="top must be 1x4x4x3"):
+        ops.conv3x3_forward(bottom, weight, bias, out=ops.empty((1, 4, 5, 3)))
+    with pytest.raises(ValueError, match="top_diff must be 1x4x4x3"):
+        ops.conv3x3_backward_weights(bottom, np.zeros((1, 4, 4, 4), np.float32))
+    with pytest.raises(ValueError, match="bottom_diff must be|top_diff must be"):
+        ops.conv3x3_backward_data(top_diff, weight, out=ops.empty((1, 2, 6, 6)))
+    with pytest.raises(ValueError, match='unknown algorithm "fft"'):
+        ops.conv3x3_forward(bottom, weight, bias, algorithm="fft")
+    with pytest.raises(ValueError, match="workspace has 3 floats, needs"):
+        ops.conv3x3_forward(bottom, weight, bias, workspace=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="bottom: expected a float32 array, got float64"):
+        ops.conv3x3_forward(bottom.astype(np.float64), weight, bias)
+    with pytest.raises(ValueError, match="weight_diff: written in place"):
+        ops.conv3x3_backward_weights(
+            bottom, top_diff, weight_diff=np.zeros((4, 2, 3, 3), np.float32)
+        )
