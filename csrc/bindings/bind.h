@@ -8,6 +8,12 @@ namespace unet {
 
 void bind_conv3x3(pybind11::module_& m);
 void bind_relu(pybind11::module_& m);
+void bind_max_pool2x2(pybind11::module_& m);
+void bind_crop_concat(pybind11::module_& m);
+void bind_dropout(pybind11::module_& m);
+void bind_softmax(pybind11::module_& m);
+void bind_softmax_loss(pybind11::module_& m);
+void bind_sgd(pybind11::module_& m);
 
 void bind_border_distance(pybind11::module_& m);
 void bind_warp(pybind11::module_& m);

@@ -56,6 +56,12 @@ PYBIND11_MODULE(_core, m) {
   unet::bind_context(m);
   unet::bind_conv3x3(m);
   unet::bind_relu(m);
+  unet::bind_max_pool2x2(m);
+  unet::bind_crop_concat(m);
+  unet::bind_dropout(m);
+  unet::bind_softmax(m);
+  unet::bind_softmax_loss(m);
+  unet::bind_sgd(m);
 
   unet::bind_border_distance(m);
   unet::bind_warp(m);

@@ -2,6 +2,7 @@
 // forward pass into their own store (ops/conv3x3.h).
 #include "ops/relu.h"
 
+#include "cpu/runs.h"
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
@@ -19,19 +20,19 @@ void relu_forward(const Context& ctx, ConstView bottom, float negative_slope, Vi
 
 void relu_backward(const Context& ctx, ConstView data, ConstView top_diff, float negative_slope,
                    View bottom_diff) {
-  const int C = data.c;
+  const Runs runs = runs_of_row(data, top_diff, bottom_diff);
 #pragma omp parallel for schedule(static) num_threads(ctx.threads)
   for (int row = 0; row < data.n * data.h; ++row) {
     const int n = row / data.h, h = row % data.h;
-    for (int w = 0; w < data.w; ++w) {
-      const float* sign = data.pixel(n, h, w);
-      const float* from = top_diff.pixel(n, h, w);
-      float* to = bottom_diff.pixel(n, h, w);
-      int c = 0;
-      for (; c + kLanes <= C; c += kLanes) {
-        store(to + c, scale_negative(load(sign + c), load(from + c), negative_slope));
+    for (int run = 0; run < runs.count; ++run) {
+      const float* sign = data.pixel(n, h, run);
+      const float* from = top_diff.pixel(n, h, run);
+      float* to = bottom_diff.pixel(n, h, run);
+      int i = 0;
+      for (; i + kLanes <= runs.length; i += kLanes) {
+        store(to + i, scale_negative(load(sign + i), load(from + i), negative_slope));
       }
-      for (; c < C; ++c) to[c] = sign[c] > 0.0f ? from[c] : from[c] * negative_slope;
+      for (; i < runs.length; ++i) to[i] = sign[i] > 0.0f ? from[i] : from[i] * negative_slope;
     }
   }
 }

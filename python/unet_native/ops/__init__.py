@@ -31,20 +31,51 @@ from unet_native.ops.conv3x3 import (
     conv3x3_forward,
     conv3x3_workspace_bytes,
 )
+from unet_native.ops.crop_concat import (
+    crop_backward,
+    crop_concat_backward,
+    crop_concat_forward,
+    crop_forward,
+)
+from unet_native.ops.dropout import dropout_backward, dropout_forward, dropout_mask
+from unet_native.ops.max_pool2x2 import max_pool2x2_backward, max_pool2x2_forward
 from unet_native.ops.relu import relu_backward, relu_forward
+from unet_native.ops.sgd import sgd_update
+from unet_native.ops.softmax import (
+    SoftmaxLoss,
+    softmax_backward,
+    softmax_forward,
+    softmax_loss,
+    softmax_loss_workspace_bytes,
+)
 
 __all__ = [
     "Context",
+    "SoftmaxLoss",
     "channels_last",
     "conv3x3_backward_data",
     "conv3x3_backward_weights",
     "conv3x3_forward",
     "conv3x3_workspace_bytes",
+    "crop_backward",
+    "crop_concat_backward",
+    "crop_concat_forward",
+    "crop_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
     "empty",
     "empty_filter",
     "filter_memory",
+    "max_pool2x2_backward",
+    "max_pool2x2_forward",
     "relu_backward",
     "relu_forward",
+    "sgd_update",
+    "softmax_backward",
+    "softmax_forward",
+    "softmax_loss",
+    "softmax_loss_workspace_bytes",
     "zeros",
     "zeros_filter",
 ]

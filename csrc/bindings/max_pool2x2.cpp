@@ -1,0 +1,27 @@
+#include "ops/max_pool2x2.h"
+
+#include "bindings/arrays.h"
+#include "bindings/bind.h"
+
+namespace unet {
+
+void bind_max_pool2x2(py::module_& m) {
+  m.def("max_pool2x2_forward",
+        [](const Context& ctx, const py::array& bottom, const py::array& top) {
+          const auto bottom_view = view_of<const float>(bottom, "bottom");
+          const auto top_view = view_of<float>(top, "top");
+          py::gil_scoped_release release;
+          max_pool2x2_forward(ctx, bottom_view, top_view);
+        });
+  m.def("max_pool2x2_backward",
+        [](const Context& ctx, const py::array& bottom, const py::array& top_diff, bool accumulate,
+           const py::array& bottom_diff) {
+          const auto bottom_view = view_of<const float>(bottom, "bottom");
+          const auto top_diff_view = view_of<const float>(top_diff, "top_diff");
+          const auto bottom_diff_view = view_of<float>(bottom_diff, "bottom_diff");
+          py::gil_scoped_release release;
+          max_pool2x2_backward(ctx, bottom_view, top_diff_view, accumulate, bottom_diff_view);
+        });
+}
+
+}  // namespace unet

@@ -1,0 +1,125 @@
+// max_pool2x2 on the CPU: one pass over the windows, vectors over channels. Bound by memory.
+#include "ops/max_pool2x2.h"
+
+#include "cpu/simd.h"
+
+namespace unet::cpu::UNET_ISA {
+namespace {
+
+// What `b`, later in the window, must be to replace the maximum so far.
+[[gnu::always_inline]] inline auto beats(vfloat b, vfloat maximum) {
+  return (b > maximum) | (b != b);
+}
+[[gnu::always_inline]] inline bool beats(float b, float maximum) { return b > maximum || b != b; }
+
+template <class T>
+[[gnu::always_inline]] inline T larger(T maximum, T b) {
+  return beats(b, maximum) ? b : maximum;
+}
+
+// The four elements of one channel vector of a window, in row-major order.
+template <class T>
+struct Window {
+  T v[4];
+};
+
+// bottom_diff of one window. kRight and kBelow say whether it has a second column and row.
+template <bool kRight, bool kBelow, class T>
+[[gnu::always_inline]] inline Window<T> route(const Window<T>& x, T diff, T zero) {
+  Window<T> to{{diff, zero, zero, zero}};
+  T maximum = x.v[0];
+#pragma GCC unroll 4
+  for (int i = 1; i < 4; ++i) {
+    if ((i % 2 == 1 && !kRight) || (i / 2 == 1 && !kBelow)) continue;
+    const auto wins = beats(x.v[i], maximum);
+    maximum = wins ? x.v[i] : maximum;
+#pragma GCC unroll 4
+    for (int earlier = 0; earlier < i; ++earlier) to.v[earlier] = wins ? zero : to.v[earlier];
+    to.v[i] = wins ? diff : zero;
+  }
+  return to;
+}
+
+template <bool kRight, bool kBelow>
+[[gnu::always_inline]] inline void backward_window(int C, const float* const bottom[4],
+                                                   const float* top_diff, bool accumulate,
+                                                   float* const bottom_diff[4]) {
+  constexpr bool kInside[4] = {true, kRight, kBelow, kRight && kBelow};
+  int c = 0;
+  for (; c + kLanes <= C; c += kLanes) {
+    Window<vfloat> x;
+    for (int i = 0; i < 4; ++i) x.v[i] = kInside[i] ? load(bottom[i] + c) : vfloat{};
+    const Window<vfloat> to = route<kRight, kBelow>(x, load(top_diff + c), vfloat{});
+    for (int i = 0; i < 4; ++i) {
+      if (!kInside[i]) continue;
+      float* at = bottom_diff[i] + c;
+      store(at, accumulate ? load(at) + to.v[i] : to.v[i]);
+    }
+  }
+  for (; c < C; ++c) {
+    Window<float> x;
+    for (int i = 0; i < 4; ++i) x.v[i] = kInside[i] ? bottom[i][c] : 0.0f;
+    const Window<float> to = route<kRight, kBelow>(x, top_diff[c], 0.0f);
+    for (int i = 0; i < 4; ++i) {
+      if (!kInside[i]) continue;
+      bottom_diff[i][c] = accumulate ? bottom_diff[i][c] + to.v[i] : to.v[i];
+    }
+  }
+}
+
+}  // namespace
+
+void max_pool2x2_forward(const Context& ctx, ConstView bottom, View top) {
+  const int C = top.c;
+#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+  for (int row = 0; row < top.n * top.h; ++row) {
+    const int n = row / top.h, oh = row % top.h;
+    const int h0 = 2 * oh, h1 = min(h0 + 1, bottom.h - 1);  // at the border twice the same row:
+    for (int ow = 0; ow < top.w; ++ow) {                    // the maximum stays what it is
+      const int w0 = 2 * ow, w1 = min(w0 + 1, bottom.w - 1);
+      const float* x00 = bottom.pixel(n, h0, w0);
+      const float* x01 = bottom.pixel(n, h0, w1);
+      const float* x10 = bottom.pixel(n, h1, w0);
+      const float* x11 = bottom.pixel(n, h1, w1);
+      float* to = top.pixel(n, oh, ow);
+      int c = 0;
+      for (; c + kLanes <= C; c += kLanes) {
+        const vfloat above = larger(load(x00 + c), load(x01 + c));
+        store(to + c, larger(larger(above, load(x10 + c)), load(x11 + c)));
+      }
+      for (; c < C; ++c) to[c] = larger(larger(larger(x00[c], x01[c]), x10[c]), x11[c]);
+    }
+  }
+}
+
+void max_pool2x2_backward(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                          View bottom_diff) {
+  const int C = bottom.c;
+#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+  for (int row = 0; row < top_diff.n * top_diff.h; ++row) {
+    const int n = row / top_diff.h, oh = row % top_diff.h;
+    const bool below = 2 * oh + 1 < bottom.h;
+    for (int ow = 0; ow < top_diff.w; ++ow) {
+      const bool right = 2 * ow + 1 < bottom.w;
+      const float* x[4];
+      float* to[4];
+      for (int i = 0; i < 4; ++i) {
+        const int h = 2 * oh + (below ? i / 2 : 0), w = 2 * ow + (right ? i % 2 : 0);
+        x[i] = bottom.pixel(n, h, w);
+        to[i] = bottom_diff.pixel(n, h, w);
+      }
+      const float* diff = top_diff.pixel(n, oh, ow);
+      if (right && below) {
+        backward_window<true, true>(C, x, diff, accumulate, to);
+      } else if (right) {
+        backward_window<true, false>(C, x, diff, accumulate, to);
+      } else if (below) {
+        backward_window<false, true>(C, x, diff, accumulate, to);
+      } else {
+        backward_window<false, false>(C, x, diff, accumulate, to);
+      }
+    }
+  }
+}
+
+}  // namespace unet::cpu::UNET_ISA

@@ -1,0 +1,178 @@
+// softmax_loss on the CPU. A first pass over labels and weights checks the labels and finds Z; a
+// second one, over blocks of kLanes pixels, gives loss and gradient. Each row leaves its sums in
+// the workspace, so the result does not depend on which thread took it.
+#include "ops/softmax_loss.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "cpu/pixels.h"
+
+namespace unet::cpu::UNET_ISA {
+namespace {
+
+// The workspace is an array of float32 and need not be aligned for more.
+typedef double loose_double __attribute__((aligned(4), may_alias));
+
+struct RowSums {
+  loose_double valid;      // pixels not ignored, then (second pass) the row's loss
+  loose_double weight;     // their weights
+  loose_double bad_label;  // first column whose label is none, or -1
+};
+
+struct Labels {
+  const SoftmaxLossSetting& setting;
+  int classes;
+
+  bool ignored(float label) const {
+    return setting.has_ignore_label && label == static_cast<float>(setting.ignore_label);
+  }
+  bool valid(float label) const {
+    return label >= 0.0f && label < static_cast<float>(classes) &&
+           label == static_cast<float>(static_cast<int>(label));
+  }
+};
+
+void sum_row(const Labels& labels, ConstView label, ConstView weight, int n, int h, RowSums* sums) {
+  double total = 0;
+  int valid = 0, bad = -1;
+  for (int w = 0; w < label.w; ++w) {
+    const float l = *label.pixel(n, h, w);
+    if (labels.ignored(l)) continue;
+    if (!labels.valid(l) && bad < 0) bad = w;
+    ++valid;
+    if (weight.data) total += *weight.pixel(n, h, w);
+  }
+  sums->valid = valid;
+  sums->weight = weight.data ? total : valid;
+  sums->bad_label = bad;
+}
+
+double normalizer(Normalization normalization, ConstView score, double valid, double weight) {
+  double z = 1;
+  switch (normalization) {
+    case Normalization::kFull:
+      z = static_cast<double>(score.n) * score.h * score.w;
+      break;
+    case Normalization::kValid:
+      z = valid;
+      break;
+    case Normalization::kBatchSize:
+      z = score.n;
+      break;
+    case Normalization::kNone:
+      break;
+    case Normalization::kWeightSum:
+      return weight;
+  }
+  return max(z, 1.0);
+}
+
+// Blob pointers of a block of pixels; null where an output is not wanted.
+struct Block {
+  const float* score;
+  float *diff, *prob;
+};
+
+// Sums of the loss and writes the outputs of `count` <= kLanes pixels.
+[[gnu::always_inline]] inline double loss_of_block(const Block& at, const Labels& labels,
+                                                   ConstView score, ConstView label,
+                                                   ConstView weight, View diff, View prob, int n,
+                                                   int h, int w, int count, float scale) {
+  const int C = score.c;
+  float factor[kLanes] = {}, target[kLanes] = {};
+  bool counts[kLanes] = {};
+  for (int i = 0; i < count; ++i) {
+    target[i] = *label.pixel(n, h, w + i);
+    counts[i] = !labels.ignored(target[i]);
+    if (counts[i]) factor[i] = weight.data ? *weight.pixel(n, h, w + i) : 1.0f;
+    if (!counts[i]) target[i] = -1.0f;
+  }
+  const vfloat l = load(target);
+
+  vfloat maximum = gather(at.score, score.pixel_stride, count);
+  for (int c = 1; c < C; ++c) {
+    const vfloat x = gather(at.score + c, score.pixel_stride, count);
+    maximum = x > maximum ? x : maximum;
+  }
+  // The exponentials wait in whichever output is wanted.
+  float* const kept = at.prob ? at.prob : at.diff;
+  const std::ptrdiff_t kept_stride = at.prob ? prob.pixel_stride : diff.pixel_stride;
+  vfloat sum{}, x_label{};
+  for (int c = 0; c < C; ++c) {
+    const vfloat x = gather(at.score + c, score.pixel_stride, count) - maximum;
+    const vfloat e = exp_nonpositive(x);
+    sum += e;
+    x_label = l == splat(static_cast<float>(c)) ? x : x_label;
+    if (kept) scatter(kept + c, kept_stride, count, e);
+  }
+
+  double loss = 0;
+  float sums[kLanes], x_labels[kLanes];
+  store(sums, sum);
+  store(x_labels, x_label);
+  const float highest = -logf(FLT_MIN);
+  for (int i = 0; i < count; ++i) {
+    if (!counts[i]) continue;
+    float nll = logf(sums[i]) - x_labels[i];
+    if (!weight.data && nll > highest) nll = highest;
+    loss += static_cast<double>(factor[i]) * nll;
+  }
+
+  if (!kept) return loss;
+  const vfloat slope = load(factor) * scale;
+  for (int c = 0; c < C; ++c) {
+    const vfloat p = gather(kept + c, kept_stride, count) / sum;
+    if (at.prob) scatter(at.prob + c, prob.pixel_stride, count, p);
+    if (at.diff) {
+      const vfloat onehot = l == splat(static_cast<float>(c)) ? splat(1.0f) : vfloat{};
+      const vfloat d = l >= 0.0f ? slope * (p - onehot) : vfloat{};
+      scatter(at.diff + c, diff.pixel_stride, count, d);
+    }
+  }
+  return loss;
+}
+
+}  // namespace
+
+SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, ConstView score,
+                         ConstView label, ConstView weight, Span workspace, View bottom_diff,
+                         View prob) {
+  const int H = score.h, W = score.w, rows = score.n * H;
+  const Labels labels{setting, score.c};
+  RowSums* const sums = reinterpret_cast<RowSums*>(workspace.data);
+
+#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+  for (int row = 0; row < rows; ++row) {
+    sum_row(labels, label, weight, row / H, row % H, &sums[row]);
+  }
+  double valid = 0, weights = 0;
+  for (int row = 0; row < rows; ++row) {
+    if (sums[row].bad_label >= 0) {
+      return {0, static_cast<std::ptrdiff_t>(row) * W +
+                     static_cast<std::ptrdiff_t>(sums[row].bad_label)};
+    }
+    valid += sums[row].valid;
+    weights += sums[row].weight;
+  }
+  const double z = normalizer(setting.normalization, score, valid, weights);
+  const float scale = z == 0 ? 0.0f : static_cast<float>(setting.loss_weight / z);
+
+#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+  for (int row = 0; row < rows; ++row) {
+    const int n = row / H, h = row % H;
+    double loss = 0;
+    for (int w = 0; w < W; w += kLanes) {
+      const Block at{score.pixel(n, h, w), bottom_diff.data ? bottom_diff.pixel(n, h, w) : nullptr,
+                     prob.data ? prob.pixel(n, h, w) : nullptr};
+      loss += loss_of_block(at, labels, score, label, weight, bottom_diff, prob, n, h, w,
+                            min(kLanes, W - w), scale);
+    }
+    sums[row].valid = loss;
+  }
+  double loss = 0;
+  for (int row = 0; row < rows; ++row) loss += sums[row].valid;
+  return {z == 0 ? 0 : loss / z, -1};
+}
+
+}  // namespace unet::cpu::UNET_ISA

@@ -1,0 +1,53 @@
+#include "ops/softmax_loss.h"
+
+namespace unet {
+namespace {
+
+void check_plane(const char* name, ConstView plane, ConstView score) {
+  if (plane.n == score.n && plane.c == 1 && plane.h == score.h && plane.w == score.w) return;
+  fail("softmax_loss", std::string(name) + " must be " +
+                           shape_string(score.n, 1, score.h, score.w) + " (score " +
+                           shape_string(score) + ", " + name + " " + shape_string(plane) + ")");
+}
+
+[[noreturn]] void fail_label(const SoftmaxLossSetting& setting, ConstView score, ConstView label,
+                             std::ptrdiff_t pixel) {
+  const int w = static_cast<int>(pixel % label.w);
+  const int h = static_cast<int>(pixel / label.w % label.h);
+  const int n = static_cast<int>(pixel / label.w / label.h);
+  std::string expected = "a whole number from 0 to " + std::to_string(score.c - 1);
+  if (setting.has_ignore_label) {
+    expected += " or ignore_label " + std::to_string(setting.ignore_label);
+  }
+  fail("softmax_loss", "label[" + std::to_string(n) + ", 0, " + std::to_string(h) + ", " +
+                           std::to_string(w) + "] is " + std::to_string(*label.pixel(n, h, w)) +
+                           ", expected " + expected);
+}
+
+}  // namespace
+
+SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, ConstView score,
+                         ConstView label, ConstView weight, Span workspace, View bottom_diff,
+                         View prob) {
+  check_plane("label", label, score);
+  if (weight.data) check_plane("weight", weight, score);
+  if (bottom_diff.data) {
+    check_same_shape("softmax_loss", "bottom_diff", bottom_diff, "score", score);
+  }
+  if (prob.data) check_same_shape("softmax_loss", "prob", prob, "score", score);
+  const std::ptrdiff_t needed = softmax_loss_workspace(score.n, score.h);
+  if (workspace.size < needed) {
+    fail("softmax_loss", "workspace has " + std::to_string(workspace.size) + " floats, needs " +
+                             std::to_string(needed));
+  }
+  const SoftmaxLoss result = dispatch(UNET_TWINS(softmax_loss), ctx, setting, score, label, weight,
+                                      workspace, bottom_diff, prob);
+  if (result.bad_label >= 0) fail_label(setting, score, label, result.bad_label);
+  return result;
+}
+
+std::ptrdiff_t softmax_loss_workspace(int N, int H) {
+  return std::ptrdiff_t{6} * N * H;  // three doubles a row
+}
+
+}  // namespace unet

@@ -1,0 +1,54 @@
+// Softmax and cross-entropy in one pass, weighted per pixel: the loss and its gradient.
+//
+//   p    = softmax of the score over the channels;  l = label;  nll = -log p[l]
+//   loss = 1/Z sum_x w(x) * nll(x)                       over the pixels that are not ignored
+//   diff = loss_weight/Z * w(x) * (p - onehot(l))        0 at ignored pixels
+//
+// Without `weight`, w = 1 and nll is at most -log(FLT_MIN) = 87.34, as in Caffe (its gradient is
+// not clamped); with it, nll is not clamped.
+//
+//   Normalization   Z
+//   kFull           N*H*W
+//   kValid          the number of pixels not ignored      (Caffe's default)
+//   kBatchSize      N
+//   kNone           1                                     all of these max(1, Z)
+//   kWeightSum      the sum of w over pixels not ignored; if that is 0, loss and diff are 0
+//
+// Fused because the gradient of the pair is p - onehot, with nothing to divide by a small p, and
+// because p need not be stored.
+//
+// Shapes    score, bottom_diff, prob (N,C,H,W); label, weight (N,1,H,W)
+// Ranges    labels are whole numbers in [0, C) or `ignore_label`; weights as they come
+// Writes    bottom_diff and prob with =, each only if its data is not null
+// In place  bottom_diff or prob may be score
+// Sums      in double precision, by rows, then over the rows in order
+// Source    Caffe softmax_loss_layer.cpp; Ronneberger et al. 2015, section 3 (which omits the
+//           minus); the 2019 fork's third bottom for w
+#pragma once
+
+#include "core/dispatch.h"
+
+namespace unet {
+
+enum class Normalization { kFull, kValid, kBatchSize, kNone, kWeightSum };
+
+struct SoftmaxLossSetting {
+  Normalization normalization = Normalization::kValid;
+  bool has_ignore_label = false;
+  int ignore_label = 0;
+  float loss_weight = 1;
+};
+
+struct SoftmaxLoss {
+  double loss = 0;
+  std::ptrdiff_t bad_label = -1;  // first pixel, (n*H + h)*W + w, whose label is none, or -1
+};
+
+UNET_OP(softmax_loss, SoftmaxLoss(const Context&, const SoftmaxLossSetting& setting,
+                                  ConstView score, ConstView label, ConstView weight,
+                                  Span workspace, View bottom_diff, View prob));
+
+// Floats of workspace that softmax_loss needs for N images of H rows.
+std::ptrdiff_t softmax_loss_workspace(int N, int H);
+
+}  // namespace unet
