@@ -13,7 +13,8 @@
 //                all three steps, so that V and M stay in its L2 cache
 //   by channels  for wide layers on small images, whose transformed filters (four times the
 //                weights) fit in no cache: all tiles are transformed together, then each thread
-//                takes panels of target channels, transforms their filters and uses them at once
+//                takes panels of target channels, transforms their filters piece by piece in its
+//                L2 cache and uses each piece at once
 //
 // Cost      4.5*N*K*N_*H*W flop in the products, a quarter of the direct sum; the transforms are
 //           about 10 % more at 64 channels
@@ -28,19 +29,20 @@ constexpr std::ptrdiff_t kMaxFilterFloats = 3 << 20;  // transformed filters kep
 constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
 constexpr std::ptrdiff_t kBlockFloats = 192 << 10;    // V of a block of the cut by tiles: 768 KB
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
-constexpr int kPanelTiles = 8 * kRows;                // tiles of M in the cut by channels
+constexpr int kPanelTiles = 112;                      // tiles of M in the cut by channels
+constexpr int kChannels = 64;  // source channels whose filters the cut by channels transforms
+constexpr int kGap = 16;       // floats between positions, lest all fall into one cache set
 
-// Filters as seen by one pass: element (k, n) of tap (h, w).
+// Filters as seen by one pass: tap(h, w) of the columns [n, n + count) of the rows [k, k + rows),
+// rows <= kLanes, into block [rows][kPanel], zero-padded.
 struct ForwardFilter {
   ConstFilter weight;
   int channels() const { return weight.ic; }
   int columns() const { return weight.oc; }
 
-  // tap(h, w)[k][n .. n + kPanel) into row[kPanel], zero-padded.
-  void read(int h, int w, int k, int n, int count, float* row) const {
+  void read(int h, int w, int k, int rows, int n, int count, float* block) const {
     const float* from = weight.tap(h, w) + static_cast<std::ptrdiff_t>(k) * weight.oc + n;
-    for (int i = 0; i < count; ++i) row[i] = from[i];
-    for (int i = count; i < kPanel; ++i) row[i] = 0.0f;
+    pack_panel(from, weight.oc, rows, count, block);
   }
 };
 
@@ -49,10 +51,14 @@ struct FlippedFilter {
   int channels() const { return weight.oc; }
   int columns() const { return weight.ic; }
 
-  void read(int h, int w, int k, int n, int count, float* row) const {
+  void read(int h, int w, int k, int rows, int n, int count, float* block) const {
     const float* from = weight.tap(2 - h, 2 - w) + static_cast<std::ptrdiff_t>(n) * weight.oc + k;
-    for (int i = 0; i < count; ++i) row[i] = from[static_cast<std::ptrdiff_t>(i) * weight.oc];
-    for (int i = count; i < kPanel; ++i) row[i] = 0.0f;
+    for (int i = 0; i < count; ++i, from += weight.oc) {
+      for (int r = 0; r < rows; ++r) block[r * kPanel + i] = from[r];
+    }
+    for (int i = count; i < kPanel; ++i) {
+      for (int r = 0; r < rows; ++r) block[r * kPanel + i] = 0.0f;
+    }
   }
 };
 
@@ -62,26 +68,30 @@ struct Plan {
   TileGrid grid;
   int panels;
   bool by_tiles;
-  int block;                                     // tiles transformed together
-  std::ptrdiff_t row, filters, tiles, products;  // floats: row of V, U, V, M
+  int block;                                // tiles transformed together
+  std::ptrdiff_t row, filter_stride;        // floats: row of V, position of a panel of U
+  std::ptrdiff_t filters, tiles, products;  // floats: U, V, M
+
+  static std::ptrdiff_t product_stride(int tiles) { return tiles * kPanel + kGap; }
 
   Plan(int images, int target_h, int target_w, int k, int n)
       : K(k), columns(n), grid(images, target_h, target_w) {
     panels = static_cast<int>(ceil_div(n, kPanel));
     row = row_length(k);
-    const std::ptrdiff_t panel_floats = static_cast<std::ptrdiff_t>(kPositions) * k * kPanel;
-    by_tiles = panel_floats * panels <= kMaxFilterFloats;
+    filter_stride = static_cast<std::ptrdiff_t>(k) * kPanel + kGap;
+    by_tiles = kPositions * filter_stride * panels <= kMaxFilterFloats;
     if (by_tiles) {
       const auto fit = kBlockFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(max<std::ptrdiff_t>(kRows, min<std::ptrdiff_t>(fit, kMaxBlock)));
-      filters = panel_floats * panels;
-      products = static_cast<std::ptrdiff_t>(kPositions) * block * kPanel;
+      filters = kPositions * filter_stride * panels;
+      products = kPositions * product_stride(block);
     } else {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(
           min<std::ptrdiff_t>(max<std::ptrdiff_t>(fit, kPanelTiles), grid.count()));
-      filters = panel_floats;
-      products = static_cast<std::ptrdiff_t>(kPositions) * kPanelTiles * kPanel;
+      filter_stride = kChannels * kPanel + kGap;
+      filters = kPositions * filter_stride;
+      products = kPositions * product_stride(kPanelTiles);
     }
     tiles = kPositions * block * row;
   }
@@ -92,20 +102,26 @@ struct Plan {
   }
 };
 
-// U [36][K][kPanel] of the columns [n, n + kPanel), for k in [begin, end).
+// U [36][end - begin][kPanel], positions `stride` apart: the columns [n, n + kPanel) of the rows
+// [begin, end) of the filters.
 template <class FilterView>
-void transform_filters(const FilterView& filter, int n, int begin, int end, float* U) {
-  const int K = filter.channels(), count = min(kPanel, filter.columns() - n);
-  float taps[9][kPanel];
-  for (int k = begin; k < end; ++k) {
-    for (int tap = 0; tap < 9; ++tap) filter.read(tap / 3, tap % 3, k, n, count, taps[tap]);
-    for (int v = 0; v < kPanel; v += kLanes) {
-      transform_2d<3, kWindow>(
-          [&](int i, int j) { return load(taps[i * 3 + j] + v); },
-          [&](int i, int j, vfloat value) {
-            store(U + (static_cast<std::ptrdiff_t>(i * kWindow + j) * K + k) * kPanel + v, value);
-          },
-          [](const vfloat* g, vfloat* out) { filter_transform(g, out); });
+void transform_filters(const FilterView& filter, int n, int begin, int end, std::ptrdiff_t stride,
+                       float* U) {
+  const int count = min(kPanel, filter.columns() - n);
+  float taps[9][kLanes * kPanel];
+  for (int k0 = begin; k0 < end; k0 += kLanes) {
+    const int rows = min(kLanes, end - k0);
+    for (int tap = 0; tap < 9; ++tap) {
+      filter.read(tap / 3, tap % 3, k0, rows, n, count, taps[tap]);
+    }
+    for (int k = 0; k < rows; ++k) {
+      for (int v = 0; v < kPanel; v += kLanes) {
+        float* to = U + static_cast<std::ptrdiff_t>(k0 - begin + k) * kPanel + v;
+        transform_2d<3, kWindow>(
+            [&](int i, int j) { return load(taps[i * 3 + j] + k * kPanel + v); },
+            [&](int i, int j, vfloat value) { store(to + (i * kWindow + j) * stride, value); },
+            [](const vfloat* g, vfloat* out) { filter_transform(g, out); });
+      }
     }
   }
 }
@@ -118,17 +134,23 @@ void transform_source(ConstView source, int padding, const Plan& plan, int tile,
                             [](const vfloat* d, vfloat* out) { bottom_transform(d, out); });
 }
 
-// M [36][tiles][kPanel] = V [36][.. from `t` on][K] * U [36][K][kPanel].
-void multiply(const Plan& plan, const float* V, int t, int tiles, const float* U, float* M) {
+// M [36][tiles][kPanel] (+)= V [36][.. from `t` on][k .. k + channels) * U [36][channels][kPanel].
+void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
+              const float* U, bool add, float* M) {
+  const int step = even_rows(tiles);
   for (int position = 0; position < kPositions; ++position) {
-    const float* v = V + (static_cast<std::ptrdiff_t>(position) * plan.block + t) * plan.row;
-    const float* u = U + static_cast<std::ptrdiff_t>(position) * plan.K * kPanel;
-    float* m = M + static_cast<std::ptrdiff_t>(position) * tiles * kPanel;
-    for (int i = 0; i < tiles; i += kRows) {
-      with_rows(min(kRows, tiles - i), [&](auto rows) {
+    const float* v = V + (static_cast<std::ptrdiff_t>(position) * plan.block + t) * plan.row + k;
+    const float* u = U + position * plan.filter_stride;
+    float* m = M + position * Plan::product_stride(tiles);
+    for (int i = 0; i < tiles; i += step) {
+      with_rows(min(step, tiles - i), [&](auto rows) {
         Accumulators<decltype(rows)::value> acc;
-        clear(acc);
-        panel_kernel(plan.K, v + i * plan.row, plan.row, u, acc);
+        if (add) {
+          load_tile(m + i * kPanel, kPanel, kPanel, acc);
+        } else {
+          clear(acc);
+        }
+        panel_kernel(channels, v + i * plan.row, plan.row, u, acc);
         store_tile(acc, kPanel, m + i * kPanel, kPanel);
       });
     }
@@ -147,9 +169,7 @@ void transform_products(const Plan& plan, const float* M, int tiles, int t, int 
     const float* m = M + static_cast<std::ptrdiff_t>(t) * kPanel + v;
     float* origin = target.pixel(image, y, x) + c;
     transform_2d<kWindow, kTile>(
-        [&](int i, int j) {
-          return load(m + static_cast<std::ptrdiff_t>(i * kWindow + j) * tiles * kPanel);
-        },
+        [&](int i, int j) { return load(m + (i * kWindow + j) * Plan::product_stride(tiles)); },
         [&](int i, int j, vfloat value) {
           value += start;
           if (relu.on) value = value > 0.0f ? value : value * relu.negative_slope;
@@ -170,7 +190,7 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
                         const float* bias, FusedRelu relu, const Plan& plan, float* workspace,
                         View target) {
   float* U = workspace;  // [panels][36][K][kPanel]
-  const std::ptrdiff_t panel_floats = plan.filters / plan.panels;
+  const std::ptrdiff_t panel_floats = kPositions * plan.filter_stride;
   const int count = plan.grid.count();
   const int blocks = static_cast<int>(ceil_div(count, plan.block));
   constexpr int kGroup = 16;
@@ -180,8 +200,9 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
 #pragma omp for collapse(2) schedule(static)
     for (int p = 0; p < plan.panels; ++p) {
       for (int g = 0; g < groups; ++g) {
-        transform_filters(filter, p * kPanel, g * kGroup, min((g + 1) * kGroup, plan.K),
-                          U + p * panel_floats);
+        const int k = g * kGroup;
+        transform_filters(filter, p * kPanel, k, min(k + kGroup, plan.K), plan.filter_stride,
+                          U + p * panel_floats + k * kPanel);
       }
     }
     float* V = U + plan.filters + thread_index() * (plan.tiles + plan.products);
@@ -191,7 +212,7 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
       const int first = b * plan.block, tiles = min(plan.block, count - first);
       for (int t = 0; t < tiles; ++t) transform_source(source, padding, plan, first + t, t, V);
       for (int p = 0; p < plan.panels; ++p) {
-        multiply(plan, V, 0, tiles, U + p * panel_floats, M);
+        multiply(plan, V, 0, tiles, 0, plan.K, U + p * panel_floats, false, M);
         for (int t = 0; t < tiles; ++t) {
           transform_products(plan, M, tiles, t, first + t, p * kPanel, bias, relu, target);
         }
@@ -218,10 +239,13 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
       }
 #pragma omp for schedule(dynamic, 1)
       for (int p = 0; p < plan.panels; ++p) {
-        transform_filters(filter, p * kPanel, 0, plan.K, U);
         for (int begin = 0; begin < tiles; begin += kPanelTiles) {
           const int part = min(kPanelTiles, tiles - begin);
-          multiply(plan, V, begin, part, U, M);
+          for (int k = 0; k < plan.K; k += kChannels) {
+            const int channels = min(kChannels, plan.K - k);
+            transform_filters(filter, p * kPanel, k, k + channels, plan.filter_stride, U);
+            multiply(plan, V, begin, part, k, channels, U, k > 0, M);
+          }
           for (int t = 0; t < part; ++t) {
             transform_products(plan, M, part, t, first + begin + t, p * kPanel, bias, relu, target);
           }

@@ -46,7 +46,8 @@ void softmax_backward(const Context& ctx, ConstView top, ConstView top_diff, Vie
       float* dx = bottom_diff.pixel(n, h, w);
       vfloat dot{};
       for (int c = 0; c < C; ++c) {
-        dot += gather(y + c, top.pixel_stride, count) * gather(dy + c, top_diff.pixel_stride, count);
+        dot +=
+            gather(y + c, top.pixel_stride, count) * gather(dy + c, top_diff.pixel_stride, count);
       }
       for (int c = 0; c < C; ++c) {
         const vfloat probability = gather(y + c, top.pixel_stride, count);
