@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+
 from unet_native import _core
 from unet_native.data.augment import AugmentSettings, Deformation, grey_curve
 from unet_native.data.dataset import DataSet

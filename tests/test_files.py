@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from unet_native.errors import UserError
 from unet_native.files import write_atomically, write_text
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from unet_native.data.mirror import mirror_index, mirror_pad
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+
 from unet_native.data.prefetch import Prefetcher
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from unet_native import _core
 from unet_native.data.instances import connected_instances, separate_touching
 from unet_native.data.weight_map import (
@@ -138,9 +139,12 @@ def test_touching_instances_get_a_gap_of_one_pixel():
     instances = np.zeros((8, 12), np.int32)
     instances[:, :5], instances[:, 5:9], instances[4:, 9:] = 3, 1, 2
     gap = separate_touching(instances)
-    assert np.all(gap[:, 4] == 3)  # the higher number keeps its pixels
-    assert np.all(gap[:, 5] == 0)
-    assert np.all(gap[:, 6:8] == 1)
+    assert np.all(gap[:, 4] == 0)  # the largest gives way
+    assert np.all(gap[:, :4] == 3)
+    assert np.all(gap[:, 5:8] == 1)
+    assert gap[2, 8] == 1
+    assert np.all(gap[3:, 8] == 0)
+    assert np.all(gap[4:, 9:] == 2)
     kept = gap > 0
     np.testing.assert_array_equal(gap[kept], instances[kept])
     padded = np.pad(gap, 1)
@@ -148,6 +152,16 @@ def test_touching_instances_get_a_gap_of_one_pixel():
         for dx in (-1, 0, 1):
             other = padded[1 + dy : 9 + dy, 1 + dx : 13 + dx]
             assert not np.any((gap != other) & (gap > 0) & (other > 0))
+
+
+def test_small_instances_survive_the_gap():
+    instances = np.full((9, 9), 5, np.int32)
+    instances[4, 4] = 2
+    gap = separate_touching(instances)
+    assert gap[4, 4] == 2
+    assert (gap == 0).sum() == 8
+    whole = np.full((3, 3), 7, np.int32)
+    np.testing.assert_array_equal(separate_touching(whole), whole)
 
 
 def test_instances_are_4_connected_and_distinct_between_classes():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_native.data.labels import LabelRule
 from unet_native.data.normaliser import Normaliser
 from unet_native.data.weight_map import class_counts, class_weights
 
@@ -51,11 +52,14 @@ class Slice:
 class DataSet(Sequence[Slice]):
     """Slices in natural order of their names, all with the same channels and classes.
 
-    notes: sentences about how files were understood, for the data check to print.
+    classes     number of classes
+    label_rule  how label values became classes, for further label files of the same kind
+    notes       sentences about how files were understood, for the data check to print
     """
 
     slices: tuple[Slice, ...]
     classes: int = 2
+    label_rule: LabelRule | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -80,7 +84,7 @@ class DataSet(Sequence[Slice]):
             Slice(str(i), image if image.ndim == 3 else image[None], label, np.asarray(objects))
             for i, (image, label, objects) in enumerate(zip(images, labels, numbered, strict=True))
         )
-        return cls(slices, classes).normalised(normaliser)
+        return cls(slices, classes=classes).normalised(normaliser)
 
     def __len__(self) -> int:
         return len(self.slices)
