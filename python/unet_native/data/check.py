@@ -70,7 +70,7 @@ def check_training_set(dataset: DataSet, validation: DataSet | None = None) -> D
         _refuse_constant(validation)
         if validation.channels != dataset.channels or validation.classes != dataset.classes:
             raise UserError(
-                f"{validation[0].name}: the validation set has {validation.channels} channels and "
+                f"{validation[0].place}: the validation set has {validation.channels} channels and "
                 f"{validation.classes} classes, the training set {dataset.channels} and "
                 f"{dataset.classes}; they must agree"
             )
@@ -94,7 +94,7 @@ def _refuse_constant(dataset: DataSet) -> None:
             if channel.size > 1 and channel.min() == channel.max():
                 which = f"channel {c} of the image" if len(item.raw) > 1 else "the image"
                 raise UserError(
-                    f"{item.name}: {which} is constant (every pixel is {channel.flat[0]:g}), so "
+                    f"{item.place}: {which} is constant (every pixel is {channel.flat[0]:g}), so "
                     "nothing can be learnt from it; remove it, or check how it was exported"
                 )
 
@@ -103,8 +103,9 @@ def _refuse_empty_class(dataset: DataSet, counts: np.ndarray) -> None:
     for c in np.flatnonzero(counts == 0):
         rule = dataset.label_rule.describe() if dataset.label_rule else "as given"
         raise UserError(
-            f"{dataset[0].name} and the other {len(dataset) - 1} training slices: no pixel belongs "
-            f"to class {c} (labels read as {rule}); choose other slices or another --foreground"
+            f"{dataset[0].place} and the other {len(dataset) - 1} training slices: no pixel "
+            f"belongs to class {c} (labels read as {rule}); choose other slices, or another "
+            "--foreground"
         )
 
 

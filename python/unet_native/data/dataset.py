@@ -26,6 +26,7 @@ class Slice:
                 None if unknown
     ignore      (H, W) bool, True where the label is not to be trusted; None if nowhere
     normaliser  what `image` applies
+    path        of the image file, for messages; "" for arrays
     """
 
     name: str
@@ -34,13 +35,21 @@ class Slice:
     instances: NDArray[np.int32] | None = None
     ignore: NDArray[np.bool_] | None = None
     normaliser: Normaliser | None = None
+    path: str = ""
+
+    @property
+    def place(self) -> str:
+        """What a message calls this slice: its file, and its name if that says more."""
+        if not self.path:
+            return f"slice {self.name}"
+        return f"{self.path}: slice {self.name}" if "[" in self.name else self.path
 
     @property
     def image(self) -> NDArray[np.float32]:
         """The normalised image, (C, H, W) float32, computed on each access."""
         if self.normaliser is None:
-            raise ValueError(f"slice {self.name}: its data set has no normaliser yet")
-        return self.normaliser(self.raw, self.name)
+            raise ValueError(f"{self.place}: its data set has no normaliser yet")
+        return self.normaliser(self.raw, self.place)
 
     @property
     def size(self) -> tuple[int, int]:

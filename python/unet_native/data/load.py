@@ -74,7 +74,9 @@ def load_training_set(
             classes, instances, ignored = label_rule(plane)
         except UserError as error:
             raise UserError(f"{label.path}: {error}") from None
-        slices.append(Slice(image.name, image.pixels, classes, instances, ignored))
+        slices.append(
+            Slice(image.name, image.pixels, classes, instances, ignored, path=str(image.path))
+        )
     dataset = DataSet(tuple(slices), label_rule.classes, label_rule, notes)
     return dataset.normalised(normaliser)
 
@@ -86,7 +88,7 @@ def load_images(
     files = list_images(path, axes)
     planes = list(_planes(files))
     _refuse_mixed(planes)
-    slices = tuple(Slice(plane.name, plane.pixels) for plane in planes)
+    slices = tuple(Slice(p.name, p.pixels, path=str(p.path)) for p in planes)
     return DataSet(slices, notes=_file_notes("images", files)).normalised(normaliser)
 
 
@@ -172,7 +174,7 @@ def _planes(files: Iterable[ImageFile]) -> Iterator[_Plane]:
 
 
 def _refuse_mixed(planes: list[_Plane]) -> None:
-    """All images must have the channels and the kind of number of the first, and some contrast."""
+    """All images must have the channels and the kind of number of the first."""
     first = planes[0]
     for plane in planes:
         if len(plane.pixels) != len(first.pixels):

@@ -75,7 +75,7 @@ class Sampler:
             raise UserError(f"seed must be at least 0, got {seed}")
         for item in dataset:
             if item.labels is None or item.instances is None:
-                raise UserError(f"{item.name}: has no labels to train on")
+                raise UserError(f"{item.place}: has no labels to train on")
         self.dataset = dataset
         self.tile_in, self.tile_out = tile_in, tile_out
         self.settings = settings or AugmentSettings()
