@@ -1,7 +1,9 @@
 #include "image/warp.h"
 
+#include <omp.h>
+
 #include <algorithm>
-#include <cmath>
+#include <vector>
 
 #include "core/context.h"
 
@@ -10,7 +12,7 @@ namespace {
 
 constexpr std::ptrdiff_t kChunk = 4096;  // pixels per task
 
-int mirror(int position, int size) {
+inline int mirror(int position, int size) {
   if (position >= 0 && position < size) return position;
   if (size == 1) return 0;
   const int period = 2 * (size - 1);
@@ -19,10 +21,10 @@ int mirror(int position, int size) {
   return position < size ? position : period - position;
 }
 
-// The pixels around a coordinate along one axis: `Count` positions from `first` on, mirrored.
-template <int Count>
-void mirrored_run(int first, int size, int (&at)[Count]) {
-  for (int k = 0; k < Count; ++k) at[k] = mirror(first + k, size);
+// std::floor is a library call where the compiler may not assume SSE4.1.
+inline int floor_of(float x) {
+  const int truncated = static_cast<int>(x);
+  return truncated - (static_cast<float>(truncated) > x);
 }
 
 void linear_weights(float t, float (&weight)[2]) {
@@ -42,25 +44,26 @@ template <int Count, int Before, class Weights>
 void sample(int threads, Plane<const float> image, const float* coordinates, std::ptrdiff_t count,
             float* out, Weights weights) {
   const int C = image.c;
+  const std::ptrdiff_t row_stride = static_cast<std::ptrdiff_t>(image.w) * C;
 #pragma omp parallel for schedule(static) num_threads(usable_threads(threads))
   for (std::ptrdiff_t begin = 0; begin < count; begin += kChunk) {
     for (std::ptrdiff_t i = begin; i < std::min(count, begin + kChunk); ++i) {
       const float y = coordinates[2 * i], x = coordinates[2 * i + 1];
-      const float y_floor = std::floor(y), x_floor = std::floor(x);
+      const int y_floor = floor_of(y), x_floor = floor_of(x);
       float y_weight[Count], x_weight[Count];
-      weights(y - y_floor, y_weight);
-      weights(x - x_floor, x_weight);
-      int y_at[Count], x_at[Count];
-      mirrored_run(static_cast<int>(y_floor) - Before, image.h, y_at);
-      mirrored_run(static_cast<int>(x_floor) - Before, image.w, x_at);
+      weights(y - static_cast<float>(y_floor), y_weight);
+      weights(x - static_cast<float>(x_floor), x_weight);
+      std::ptrdiff_t y_at[Count], x_at[Count];
+      for (int k = 0; k < Count; ++k) {
+        y_at[k] = static_cast<std::ptrdiff_t>(mirror(y_floor - Before + k, image.h)) * row_stride;
+        x_at[k] = static_cast<std::ptrdiff_t>(mirror(x_floor - Before + k, image.w)) * C;
+      }
       for (int c = 0; c < C; ++c) {
         float sum = 0;
         for (int ky = 0; ky < Count; ++ky) {
-          const float* row = image.row(y_at[ky]) + c;
+          const float* row = image.data + y_at[ky] + c;
           float row_sum = 0;
-          for (int kx = 0; kx < Count; ++kx) {
-            row_sum += x_weight[kx] * row[static_cast<std::ptrdiff_t>(x_at[kx]) * C];
-          }
+          for (int kx = 0; kx < Count; ++kx) row_sum += x_weight[kx] * row[x_at[kx]];
           sum += y_weight[ky] * row_sum;
         }
         out[i * C + c] = sum;
@@ -73,23 +76,28 @@ void sample(int threads, Plane<const float> image, const float* coordinates, std
 
 void deformed_coordinates(int threads, const float* displacement, Taps rows, Taps columns,
                           const Affine& affine, float* coordinates) {
-  const int H = rows.size, W = columns.size;
-#pragma omp parallel for schedule(static) num_threads(usable_threads(threads))
+  const int H = rows.size, W = columns.size, nodes = columns.nodes;
+  threads = usable_threads(threads);
+  // The displacement nodes of one tile row, interpolated between the rows of nodes.
+  std::vector<double> all_between(static_cast<std::size_t>(threads) * nodes * 2);
+#pragma omp parallel for schedule(static) num_threads(threads)
   for (int y = 0; y < H; ++y) {
+    double* between =
+        all_between.data() + static_cast<std::ptrdiff_t>(omp_get_thread_num()) * nodes * 2;
+    std::fill_n(between, nodes * 2, 0.0);
+    for (int k = 0; k < 4; ++k) {
+      const float* row =
+          displacement + static_cast<std::ptrdiff_t>(rows.index[4 * y + k]) * nodes * 2;
+      const double weight = rows.weight[4 * y + k];
+      for (int i = 0; i < nodes * 2; ++i) between[i] += weight * row[i];
+    }
     float* to = coordinates + static_cast<std::ptrdiff_t>(y) * W * 2;
     for (int x = 0; x < W; ++x) {
       double dy = 0, dx = 0;
-      for (int ky = 0; ky < 4; ++ky) {
-        const float* nodes =
-            displacement + static_cast<std::ptrdiff_t>(rows.index[4 * y + ky]) * columns.nodes * 2;
-        double row_dy = 0, row_dx = 0;
-        for (int kx = 0; kx < 4; ++kx) {
-          const float* node = nodes + 2 * columns.index[4 * x + kx];
-          row_dy += static_cast<double>(columns.weight[4 * x + kx]) * node[0];
-          row_dx += static_cast<double>(columns.weight[4 * x + kx]) * node[1];
-        }
-        dy += rows.weight[4 * y + ky] * row_dy;
-        dx += rows.weight[4 * y + ky] * row_dx;
+      for (int k = 0; k < 4; ++k) {
+        const double* node = between + 2 * columns.index[4 * x + k];
+        dy += columns.weight[4 * x + k] * node[0];
+        dx += columns.weight[4 * x + k] * node[1];
       }
       dy += y - affine.centre[0];
       dx += x - affine.centre[1];
@@ -117,8 +125,8 @@ void sample_nearest(int threads, Plane<const T> image, const float* coordinates,
 #pragma omp parallel for schedule(static) num_threads(usable_threads(threads))
   for (std::ptrdiff_t begin = 0; begin < count; begin += kChunk) {
     for (std::ptrdiff_t i = begin; i < std::min(count, begin + kChunk); ++i) {
-      const int y = static_cast<int>(std::floor(coordinates[2 * i] + 0.5f));
-      const int x = static_cast<int>(std::floor(coordinates[2 * i + 1] + 0.5f));
+      const int y = floor_of(coordinates[2 * i] + 0.5f);
+      const int x = floor_of(coordinates[2 * i + 1] + 0.5f);
       out[i] = image.row(mirror(y, image.h))[mirror(x, image.w)];
     }
   }
@@ -140,9 +148,8 @@ void apply_curves(int threads, float* values, std::ptrdiff_t count, int channels
       for (std::ptrdiff_t i = begin; i < end; ++i) {
         float& value = values[i * channels + c];
         const float position = (value - low[c]) * scale;
-        const float piece = std::min(std::max(std::floor(position), 0.0f), knots - 2.0f);
-        const int k = static_cast<int>(piece);
-        value = knot[k] + (position - piece) * (knot[k + 1] - knot[k]);
+        const int k = static_cast<int>(std::min(std::max(position, 0.0f), knots - 2.0f));
+        value = knot[k] + (position - static_cast<float>(k)) * (knot[k + 1] - knot[k]);
       }
     }
   }
