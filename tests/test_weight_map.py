@@ -1,5 +1,7 @@
 """The paper's weight map against a brute-force float64 reference."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,21 @@ def test_result_does_not_depend_on_threads():
     instances = random_instances(np.random.default_rng(3), 200, 150, 60)
     one, four = (weight_map(instances, context=_core.Context(threads=t)) for t in (1, 4))
     np.testing.assert_array_equal(one, four)
+
+
+@pytest.mark.parametrize(("size", "cells", "limit"), [(512, 100, 0.2), (2048, 2000, 4.0)])
+def test_many_cells_take_little_time(size, cells, limit):
+    """Fifteen times faster than the limit when the machine is idle."""
+    rng = np.random.default_rng(5)
+    instances = np.zeros((size, size), np.int32)
+    rows, columns = np.mgrid[:31, :31] - 15
+    for value in range(1, cells + 1):
+        y, x = rng.integers(0, size - 31, 2)
+        radius = rng.uniform(7, 15)
+        instances[y : y + 31, x : x + 31][rows**2 + columns**2 < radius**2] = value
+    start = time.perf_counter()
+    weight_map(instances)
+    assert time.perf_counter() - start < limit
 
 
 def test_weight_map_adds_class_weights_and_border_term():
