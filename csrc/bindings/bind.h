@@ -6,7 +6,9 @@
 
 namespace unet {
 
+void bind_conv1x1(pybind11::module_& m);
 void bind_conv3x3(pybind11::module_& m);
+void bind_up_conv2x2(pybind11::module_& m);
 void bind_relu(pybind11::module_& m);
 void bind_max_pool2x2(pybind11::module_& m);
 void bind_crop_concat(pybind11::module_& m);

@@ -2,6 +2,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "bindings/pass.h"
 
 namespace unet {
 namespace {
@@ -11,13 +12,6 @@ Algorithm algorithm_from_name(const std::string& name) {
   if (name == "direct") return Algorithm::kDirect;
   if (name == "winograd") return Algorithm::kWinograd;
   fail("conv3x3", "unknown algorithm \"" + name + "\": use \"auto\", \"direct\" or \"winograd\"");
-}
-
-Pass pass_from_name(const std::string& name) {
-  if (name == "forward") return Pass::kForward;
-  if (name == "backward_data") return Pass::kBackwardData;
-  if (name == "backward_weights") return Pass::kBackwardWeights;
-  fail("conv3x3_workspace", "unknown pass \"" + name + "\"");
 }
 
 }  // namespace
@@ -66,7 +60,7 @@ void bind_conv3x3(py::module_& m) {
         });
   m.def("conv3x3_workspace_bytes", [](const Context& ctx, int n, int ic, int ih, int iw, int oc,
                                       const std::string& pass, const std::string& algorithm) {
-    return conv3x3_workspace(ctx, {n, ic, ih, iw, oc}, pass_from_name(pass),
+    return conv3x3_workspace(ctx, {n, ic, ih, iw, oc}, pass_from_name("conv3x3", pass),
                              algorithm_from_name(algorithm)) *
            static_cast<std::ptrdiff_t>(sizeof(float));
   });

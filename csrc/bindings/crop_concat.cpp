@@ -6,14 +6,13 @@
 namespace unet {
 
 void bind_crop_concat(py::module_& m) {
-  m.def("crop_concat_forward",
-        [](const Context& ctx, const py::array& bottom, int offset_h, int offset_w, int channel,
-           const py::array& top) {
-          const auto bottom_view = view_of<const float>(bottom, "bottom");
-          const auto top_view = view_of<float>(top, "top");
-          py::gil_scoped_release release;
-          crop_concat_forward(ctx, bottom_view, {offset_h, offset_w, channel}, top_view);
-        });
+  m.def("crop_concat_forward", [](const Context& ctx, const py::array& bottom, int offset_h,
+                                  int offset_w, int channel, const py::array& top) {
+    const auto bottom_view = view_of<const float>(bottom, "bottom");
+    const auto top_view = view_of<float>(top, "top");
+    py::gil_scoped_release release;
+    crop_concat_forward(ctx, bottom_view, {offset_h, offset_w, channel}, top_view);
+  });
   m.def("crop_concat_backward",
         [](const Context& ctx, const py::array& top_diff, int offset_h, int offset_w, int channel,
            bool accumulate, const py::array& bottom_diff) {

@@ -54,7 +54,9 @@ void bind_context(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of unet_native. Use unet_native.ops, which documents each function.";
   unet::bind_context(m);
+  unet::bind_conv1x1(m);
   unet::bind_conv3x3(m);
+  unet::bind_up_conv2x2(m);
   unet::bind_relu(m);
   unet::bind_max_pool2x2(m);
   unet::bind_crop_concat(m);

@@ -21,11 +21,11 @@
 
 #include "core/activation.h"
 #include "core/dispatch.h"
+#include "core/pass.h"
 
 namespace unet {
 
 enum class Algorithm { kAuto, kDirect, kWinograd };
-enum class Pass { kForward, kBackwardData, kBackwardWeights };
 
 struct Conv3x3Shape {
   int n, ic, ih, iw, oc;

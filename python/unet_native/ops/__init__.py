@@ -25,6 +25,12 @@ from unet_native.ops.arrays import (
     zeros,
     zeros_filter,
 )
+from unet_native.ops.conv1x1 import (
+    conv1x1_backward_data,
+    conv1x1_backward_weights,
+    conv1x1_forward,
+    conv1x1_workspace_bytes,
+)
 from unet_native.ops.conv3x3 import (
     conv3x3_backward_data,
     conv3x3_backward_weights,
@@ -48,11 +54,21 @@ from unet_native.ops.softmax import (
     softmax_loss,
     softmax_loss_workspace_bytes,
 )
+from unet_native.ops.up_conv2x2 import (
+    up_conv2x2_backward_data,
+    up_conv2x2_backward_weights,
+    up_conv2x2_forward,
+    up_conv2x2_workspace_bytes,
+)
 
 __all__ = [
     "Context",
     "SoftmaxLoss",
     "channels_last",
+    "conv1x1_backward_data",
+    "conv1x1_backward_weights",
+    "conv1x1_forward",
+    "conv1x1_workspace_bytes",
     "conv3x3_backward_data",
     "conv3x3_backward_weights",
     "conv3x3_forward",
@@ -76,6 +92,10 @@ __all__ = [
     "softmax_forward",
     "softmax_loss",
     "softmax_loss_workspace_bytes",
+    "up_conv2x2_backward_data",
+    "up_conv2x2_backward_weights",
+    "up_conv2x2_forward",
+    "up_conv2x2_workspace_bytes",
     "zeros",
     "zeros_filter",
 ]

@@ -105,5 +105,14 @@ def flat_memory(array: NDArray, name: str) -> NDArray:
 
 
 def workspace_of(bytes_needed: int, workspace: Array | None) -> Array:
-    """`workspace`, or for None a new one of `bytes_needed`; the core checks the size."""
-    return np.empty(-(-bytes_needed // 4), np.float32) if workspace is None else workspace
+    """`workspace`, or for None a new one of `bytes_needed`; the core checks the size.
+
+    A new one starts at a cache line: numpy's own arrays do not, and vectors that straddle two
+    lines cost the matrix kernels up to a third of their speed.
+    """
+    if workspace is not None:
+        return workspace
+    floats, line = -(-bytes_needed // 4), 16
+    memory = np.empty(floats + line, np.float32)
+    start = -(memory.ctypes.data // 4) % line
+    return memory[start : start + floats]

@@ -1,0 +1,187 @@
+// conv1x1 to few output channels on the CPU: vectors run over the input channels, where the many
+// are. The weights are transposed to [OC][IC] first. Bound by memory: one pass over the bottom.
+//
+//   forward            top[oc] = bias[oc] + dot(weight[oc][:], bottom[:])
+//   backward_data      bottom_diff[:] = sum_oc top_diff[oc] * weight[oc][:]
+//   backward_weights   weight_diff[oc][:] += top_diff[oc] * bottom[:], in partial sums whose number
+//                      depends on the shape alone
+#include "cpu/conv1x1_few.h"
+
+#include <string.h>
+
+#include "cpu/simd.h"
+
+namespace unet::cpu::UNET_ISA::few {
+namespace {
+
+constexpr int kMaxSplits = 64;                       // of the rows in backward_weights
+constexpr std::ptrdiff_t kSplitFloats = 1024 << 10;  // budget for all partial sums, 4 MB
+constexpr int kGroup = 4;                            // output channels, or vectors, at a time
+
+void transpose(ConstFilter weight, float* to) {
+  for (int ic = 0; ic < weight.ic; ++ic) {
+    for (int oc = 0; oc < weight.oc; ++oc) {
+      to[static_cast<std::ptrdiff_t>(oc) * weight.ic + ic] = weight.data[ic * weight.oc + oc];
+    }
+  }
+}
+
+template <int L>
+struct Lanes {
+  typedef float type __attribute__((vector_size(4 * L)));
+};
+
+// The sum of L lanes, by halves.
+template <int L>
+[[gnu::always_inline]] inline float sum_lanes(typename Lanes<L>::type v) {
+  if constexpr (L == 2) {
+    return v[0] + v[1];
+  } else {
+    typename Lanes<L / 2>::type low, high;
+    memcpy(&low, &v, sizeof(low));
+    memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof(low), sizeof(high));
+    return sum_lanes<L / 2>(low + high);
+  }
+}
+
+// to[G] = dots of one pixel with G rows of the weights.
+template <int G>
+[[gnu::always_inline]] inline void dots(int IC, const float* pixel, const float* weight,
+                                        float* to) {
+  vfloat acc[G] = {};
+  int ic = 0;
+  for (; ic + kLanes <= IC; ic += kLanes) {
+    const vfloat x = load(pixel + ic);
+    for (int g = 0; g < G; ++g) acc[g] += x * load(weight + g * IC + ic);
+  }
+  for (int g = 0; g < G; ++g) to[g] = sum_lanes<kLanes>(acc[g]);
+  for (; ic < IC; ++ic) {
+    for (int g = 0; g < G; ++g) to[g] += pixel[ic] * weight[g * IC + ic];
+  }
+}
+
+int splits_of(const Conv1x1Shape& s) {
+  const std::ptrdiff_t fit = kSplitFloats / (static_cast<std::ptrdiff_t>(s.ic) * s.oc);
+  return static_cast<int>(
+      min<std::ptrdiff_t>(max<std::ptrdiff_t>(1, min<std::ptrdiff_t>(fit, kMaxSplits)),
+                          static_cast<std::ptrdiff_t>(s.n) * s.h));
+}
+
+// sum[V * kLanes] += the products of one channel of top_diff with V vectors of the bottom, over a
+// row.
+template <int V>
+[[gnu::always_inline]] inline void add_row(ConstView bottom, ConstView top_diff, int n, int h,
+                                           int ic, int oc, float* sum) {
+  const float* x = bottom.pixel(n, h, 0) + ic;
+  const float* diff = top_diff.pixel(n, h, 0) + oc;
+  vfloat acc[V] = {};
+  for (int w = 0; w < bottom.w; ++w, x += bottom.pixel_stride, diff += top_diff.pixel_stride) {
+    const vfloat d = splat(*diff);
+    for (int v = 0; v < V; ++v) acc[v] += d * load(x + v * kLanes);
+  }
+  for (int v = 0; v < V; ++v) store(sum + v * kLanes, load(sum + v * kLanes) + acc[v]);
+}
+
+void add_row_outer(ConstView bottom, ConstView top_diff, int n, int h, float* sum) {
+  const int IC = bottom.c;
+  for (int oc = 0; oc < top_diff.c; ++oc, sum += IC) {
+    int ic = 0;
+    for (; ic + kGroup * kLanes <= IC; ic += kGroup * kLanes) {
+      add_row<kGroup>(bottom, top_diff, n, h, ic, oc, sum + ic);
+    }
+    for (; ic + kLanes <= IC; ic += kLanes) {
+      add_row<1>(bottom, top_diff, n, h, ic, oc, sum + ic);
+    }
+    for (; ic < IC; ++ic) {
+      float acc = 0.0f;
+      for (int w = 0; w < bottom.w; ++w) {
+        acc += bottom.pixel(n, h, w)[ic] * top_diff.pixel(n, h, w)[oc];
+      }
+      sum[ic] += acc;
+    }
+  }
+}
+
+}  // namespace
+
+void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+             FusedRelu relu, float* workspace, View top) {
+  const int IC = bottom.c, OC = top.c;
+  transpose(weight, workspace);
+#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+  for (int row = 0; row < top.n * top.h; ++row) {
+    const int n = row / top.h, h = row % top.h;
+    for (int w = 0; w < top.w; ++w) {
+      const float* from = bottom.pixel(n, h, w);
+      float* to = top.pixel(n, h, w);
+      int oc = 0;
+      for (; oc + kGroup <= OC; oc += kGroup) dots<kGroup>(IC, from, workspace + oc * IC, to + oc);
+      for (; oc + 2 <= OC; oc += 2) dots<2>(IC, from, workspace + oc * IC, to + oc);
+      for (; oc < OC; ++oc) dots<1>(IC, from, workspace + oc * IC, to + oc);
+      for (oc = 0; oc < OC; ++oc) {
+        if (bias.data != nullptr) to[oc] += bias.data[oc];
+        if (relu.on && !(to[oc] > 0.0f)) to[oc] *= relu.negative_slope;
+      }
+    }
+  }
+}
+
+void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, float* workspace,
+                   View bottom_diff) {
+  const int IC = bottom_diff.c, OC = top_diff.c;
+  transpose(weight, workspace);
+#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+  for (int row = 0; row < top_diff.n * top_diff.h; ++row) {
+    const int n = row / top_diff.h, h = row % top_diff.h;
+    for (int w = 0; w < top_diff.w; ++w) {
+      const float* diff = top_diff.pixel(n, h, w);
+      float* to = bottom_diff.pixel(n, h, w);
+      int ic = 0;
+      for (; ic + kLanes <= IC; ic += kLanes) {
+        vfloat acc = splat(diff[0]) * load(workspace + ic);
+        for (int oc = 1; oc < OC; ++oc) acc += splat(diff[oc]) * load(workspace + oc * IC + ic);
+        store(to + ic, acc);
+      }
+      for (; ic < IC; ++ic) {
+        float acc = diff[0] * workspace[ic];
+        for (int oc = 1; oc < OC; ++oc) acc += diff[oc] * workspace[oc * IC + ic];
+        to[ic] = acc;
+      }
+    }
+  }
+}
+
+void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
+                      float* workspace, Filter weight_diff) {
+  const int IC = bottom.c, OC = top_diff.c, rows = bottom.n * bottom.h;
+  const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(IC) * OC;
+  const int splits = splits_of({bottom.n, IC, bottom.h, bottom.w, OC});
+#pragma omp parallel for schedule(dynamic, 1) num_threads(ctx.threads)
+  for (int split = 0; split < splits; ++split) {
+    float* sum = workspace + split * size;
+    for (std::ptrdiff_t i = 0; i < size; ++i) sum[i] = 0.0f;
+    const auto row_of = [&](int i) {
+      return static_cast<int>(static_cast<std::ptrdiff_t>(rows) * i / splits);
+    };
+    for (int row = row_of(split); row < row_of(split + 1); ++row) {
+      add_row_outer(bottom, top_diff, row / bottom.h, row % bottom.h, sum);
+    }
+  }
+  for (int ic = 0; ic < IC; ++ic) {
+    for (int oc = 0; oc < OC; ++oc) {
+      float* to = weight_diff.data + static_cast<std::ptrdiff_t>(ic) * OC + oc;
+      float sum = accumulate ? *to : 0.0f;
+      for (int split = 0; split < splits; ++split) {
+        sum += workspace[split * size + static_cast<std::ptrdiff_t>(oc) * IC + ic];
+      }
+      *to = sum;
+    }
+  }
+}
+
+std::ptrdiff_t workspace(const Conv1x1Shape& shape, Pass pass) {
+  const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(shape.ic) * shape.oc;
+  return pass == Pass::kBackwardWeights ? size * splits_of(shape) : size;
+}
+
+}  // namespace unet::cpu::UNET_ISA::few

@@ -1,0 +1,228 @@
+"""up_conv2x2: values of all passes, wide layers, concat halves, gradient, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import reference
+from closeness import assert_close
+from gradcheck import check_gradient
+from guard import guarded_blob, guarded_dense
+from shapes import LAYERS, shape_id
+from unet_native import ops
+
+WIDE = [
+    (1, 1024, 2, 29, 20),  # tile rows that collide in the cache, several chunks of channels
+    (1, 40, 3, 50, 300),  # many panels
+    (2, 200, 1, 400, 33),  # rows longer than a packed block
+    (1, 520, 5, 4, 260),  # sums of outer products in several groups
+    (1, 24, 90, 3, 36),  # several strips and parts of the rows
+]
+
+
+def operands(shape):
+    n, ic, h, w, oc = shape
+    rng = np.random.default_rng(shape)
+    return (
+        rng.standard_normal((n, ic, h, w), np.float32),
+        rng.standard_normal((ic, oc, 2, 2), np.float32),
+        rng.standard_normal(oc, np.float32),
+        rng.standard_normal((n, oc, 2 * h, 2 * w), np.float32),
+    )
+
+
+@pytest.mark.parametrize("shape", LAYERS + WIDE, ids=shape_id)
+def test_values(shape, on_threads):
+    bottom, weight, bias, top_diff = operands(shape)
+
+    def run(context):
+        top, rectified, bottom_diff = (
+            guarded_blob(top_diff.shape),
+            guarded_blob(top_diff.shape),
+            guarded_blob(bottom.shape),
+        )
+        weight_diff = guarded_dense(
+            np.full_like(ops.empty_filter(weight.shape, transposed=True), np.nan)
+        )
+        bias_diff = guarded_dense(np.full_like(bias, np.nan))
+        ops.up_conv2x2_forward(bottom, weight, bias, out=top.array, context=context)
+        ops.up_conv2x2_forward(
+            bottom, weight, negative_slope=0.25, out=rectified.array, context=context
+        )
+        ops.up_conv2x2_backward_data(top_diff, weight, out=bottom_diff.array, context=context)
+        ops.up_conv2x2_backward_weights(
+            bottom,
+            top_diff,
+            weight_diff=weight_diff.array,
+            bias_diff=bias_diff.array,
+            accumulate=False,
+            context=context,
+        )
+        outputs = (top, rectified, bottom_diff, weight_diff, bias_diff)
+        return tuple(output.checked() for output in outputs)
+
+    top, rectified, bottom_diff, weight_diff, bias_diff = on_threads(run)
+    assert_close(top, reference.up_conv2x2_forward(bottom, weight, bias))
+    expected = reference.relu(reference.up_conv2x2_forward(bottom, weight, None), 0.25)
+    assert_close(rectified, expected)
+    assert_close(bottom_diff, reference.up_conv2x2_backward_data(top_diff, weight))
+    expected_weight, expected_bias = reference.up_conv2x2_backward_weights(bottom, top_diff)
+    assert_close(weight_diff, expected_weight)
+    assert_close(bias_diff, expected_bias, floor=float(np.abs(top_diff).max()))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 6, 7, 5), (2, 33, 9, 10, 18), WIDE[0]], ids=shape_id)
+def test_integers_are_exact(shape, isa):
+    """Sums of small integers have no rounding: whatever the order, the result is exact."""
+    rng = np.random.default_rng(shape)
+    bottom, weight, bias, top_diff = (
+        rng.integers(-4, 5, x.shape).astype(np.float32) for x in operands(shape)
+    )
+    context = ops.Context(isa=isa, threads=1)
+    top = ops.up_conv2x2_forward(bottom, weight, bias, context=context)
+    bottom_diff = ops.up_conv2x2_backward_data(top_diff, weight, context=context)
+    diffs = ops.up_conv2x2_backward_weights(bottom, top_diff, context=context)
+    np.testing.assert_array_equal(top, reference.up_conv2x2_forward(bottom, weight, bias))
+    expected = reference.up_conv2x2_backward_data(top_diff, weight)
+    np.testing.assert_array_equal(bottom_diff, expected)
+    expected = reference.up_conv2x2_backward_weights(bottom, top_diff)
+    for diff, value in zip(diffs, expected, strict=True):
+        np.testing.assert_array_equal(diff, value)
+
+
+@pytest.mark.parametrize("shape", [(2, 18, 9, 7, 2), (2, 70, 9, 7, 21)], ids=shape_id)
+def test_parameter_gradients_accumulate(shape, on_threads):
+    """Caffe adds to the diffs of parameters; without a bias_diff the bias is left out."""
+    bottom, weight, bias, top_diff = operands(shape)
+
+    def run(context):
+        weight_diff = ops.empty_filter(weight.shape, transposed=True)
+        weight_diff[...] = weight
+        bias_diff = bias.copy()
+        ops.up_conv2x2_backward_weights(
+            bottom, top_diff, weight_diff=weight_diff, bias_diff=bias_diff, context=context
+        )
+        alone, none = ops.up_conv2x2_backward_weights(
+            bottom,
+            top_diff,
+            weight_diff=ops.zeros_filter(weight.shape, transposed=True),
+            context=context,
+        )
+        assert none is None
+        return weight_diff, bias_diff, alone
+
+    weight_diff, bias_diff, alone = on_threads(run)
+    expected, expected_bias = reference.up_conv2x2_backward_weights(bottom, top_diff)
+    assert_close(weight_diff, weight + expected)
+    assert_close(bias_diff, bias + expected_bias, floor=float(np.abs(top_diff).max()))
+    assert_close(alone, expected)
+
+
+def test_halves_of_a_concat_buffer(isa):
+    """The top may be a slice of the channels of a wider blob; the other slice stays as it was."""
+    context = ops.Context(isa=isa, threads=1)
+    bottom, weight, bias, top_diff = operands((1, 20, 3, 5, 17))
+    wide = ops.empty((1, 40, 6, 10))
+    wide[...] = 5
+    ops.up_conv2x2_forward(bottom, weight, bias, out=wide[:, 3:20], context=context)
+    assert_close(wide[:, 3:20], reference.up_conv2x2_forward(bottom, weight, bias))
+    assert (wide[:, :3] == 5).all()
+    assert (wide[:, 20:] == 5).all()
+    wide[:, 3:20] = top_diff
+    np.testing.assert_array_equal(
+        ops.up_conv2x2_backward_data(wide[:, 3:20], weight, context=context),
+        ops.up_conv2x2_backward_data(top_diff, weight, context=context),
+    )
+
+
+@pytest.mark.parametrize("shape", LAYERS, ids=shape_id)
+def test_gradient(shape):
+    """Linear in each argument: central differences are exact at any step."""
+    bottom, weight, bias, coefficients = operands(shape)
+
+    def objective(*arguments):
+        top = ops.up_conv2x2_forward(*arguments)
+        return float((top.astype(np.float64) * coefficients).sum())
+
+    bottom_diff = ops.up_conv2x2_backward_data(coefficients, weight)
+    weight_diff, bias_diff = ops.up_conv2x2_backward_weights(bottom, coefficients)
+    options = {"step": 10.0, "elements": 8}
+    check_gradient(lambda x: objective(x, weight, bias), bottom, bottom_diff, **options)
+    check_gradient(lambda w: objective(bottom, w, bias), weight, weight_diff, **options)
+    check_gradient(lambda b: objective(bottom, weight, b), bias, bias_diff, **options)
+
+
+def test_nan_stays_visible(isa):
+    """Not even the rectifier hides a NaN."""
+    context = ops.Context(isa=isa, threads=1)
+    for oc in (2, 40):
+        bottom, weight, bias, _ = operands((1, 20, 4, 5, oc))
+        bottom[0, 7, 2, 3] = np.nan
+        top = ops.up_conv2x2_forward(bottom, weight, bias, negative_slope=0.0, context=context)
+        assert np.isnan(top[:, :, 4:6, 6:8]).all()
+        assert np.isnan(top).sum() == oc * 2**2
+
+
+def test_bad_input():
+    bottom, weight, bias, top_diff = operands((1, 3, 4, 5, 2))
+    cases = [
+        (
+            lambda: ops.up_conv2x2_forward(bottom[:, :2], weight, bias),
+            r"up_conv2x2_forward: weight has 3 input channels, bottom has 2 \(bottom 1x2x4x5, "
+            r"weight 3x2x2x2, top 1x2x8x10\)",
+        ),
+        (
+            lambda: ops.up_conv2x2_forward(bottom, weight, bias[:1]),
+            "bias has 1 elements for 2 output channels",
+        ),
+        (
+            lambda: ops.up_conv2x2_forward(bottom, np.zeros((3, 2, 3, 3), np.float32), bias),
+            "weight must be 2x2",
+        ),
+        (
+            lambda: ops.up_conv2x2_forward(bottom, weight, out=ops.empty((1, 2, 4, 6))),
+            "top must be 1x2x8x10",
+        ),
+        (
+            lambda: ops.up_conv2x2_forward(bottom, weight, workspace=np.empty(1, np.float32)),
+            "up_conv2x2_forward: workspace has 1 floats, needs",
+        ),
+        (
+            lambda: ops.up_conv2x2_backward_data(top_diff, weight, out=ops.empty((1, 2, 4, 5))),
+            "weight has 3 input channels, bottom_diff has 2",
+        ),
+        (
+            lambda: ops.up_conv2x2_backward_weights(bottom, top_diff[:, :, 1:]),
+            "top_diff must be 1x2x8x10",
+        ),
+        (
+            lambda: ops.up_conv2x2_backward_weights(
+                bottom, top_diff, weight_diff=np.zeros(weight.shape, np.float32)
+            ),
+            "weight_diff: written in place, so its memory must be dense",
+        ),
+        (
+            lambda: ops.up_conv2x2_backward_weights(bottom, top_diff, bias_diff=bias),
+            "bias_diff needs a weight_diff beside it",
+        ),
+        (
+            lambda: ops.up_conv2x2_forward(bottom.astype(np.float64), weight),
+            "bottom: expected a float32 array, got float64",
+        ),
+        (
+            lambda: ops.up_conv2x2_forward(bottom, weight[0]),
+            r"weight: expected 4 axes \(IC, OC, KH, KW\), got shape",
+        ),
+        (
+            lambda: ops.up_conv2x2_workspace_bytes((1, 3, 4, 5), 0, "forward"),
+            "every size must be positive",
+        ),
+        (
+            lambda: ops.up_conv2x2_workspace_bytes((1, 3, 4, 5), 2, "backward"),
+            'unknown direction "backward"',
+        ),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()
