@@ -1,0 +1,78 @@
+"""The built extension: no code for new machines outside its place; a quick import."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from unet_native import _core
+
+# Namespaces whose code runs only on machines that offer the instructions (mangled).
+GUARDED = ("4unet3cpu4avx2", "4unet3cpu6avx512")
+# Instructions beyond SSE2 begin with v and name a vector register (or are vzeroupper).
+NEW = re.compile(r"\tv(?:\w+\s.*%[xyz]mm|zeroupper)")
+
+
+def functions() -> dict[str, bool]:
+    """Whether each function of the extension holds instructions of AVX or newer."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("only x86-64 has several instruction sets")
+    if shutil.which("objdump") is None:
+        pytest.skip("objdump (package binutils) is not installed")
+    listing = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", _core.__file__],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = {}
+    for block in re.split(r"\n(?=[0-9a-f]+ <)", listing)[1:]:
+        name = block[block.index("<") + 1 : block.index(">:")]
+        found[name] = NEW.search(block) is not None
+    if len(found) < 100:
+        pytest.skip("the extension was built without symbols")
+    return found
+
+
+def test_new_instructions_stay_where_they_belong():
+    """The linker must not have shared a function between instruction sets (csrc/cpu/simd.h)."""
+    found = functions()
+    new = [name for name, is_new in found.items() if is_new]
+    for namespace in GUARDED:
+        assert any(namespace in name for name in new), f"nothing in {namespace}: test is blind"
+    strays = [name for name in new if not any(namespace in name for namespace in GUARDED)]
+    assert not strays, f"compiled for a newer machine than its callers check for: {strays}"
+
+
+def test_baseline_has_its_own_kernels():
+    names = [name for name in functions() if "4unet3cpu8baseline" in name]
+    assert any("panel_kernel" in name or "forward" in name for name in names)
+
+
+@pytest.mark.parametrize("module", ["unet_native", "unet_native.ops"])
+def test_import_leaves_heavy_packages_alone(module):
+    """Plotting, image formats, SciPy and the command line's packages are imported when used."""
+    heavy = {"scipy", "matplotlib", "PIL", "tifffile", "typer", "rich", "h5py", "torch"}
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert not heavy & set(output.split())
+
+
+def test_import_is_quick():
+    """Beyond numpy's own time, within a third of a second (the best of three)."""
+    code = (
+        "import time, numpy; start = time.perf_counter(); import unet_native.ops;"
+        "print(time.perf_counter() - start)"
+    )
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(seconds) < 0.33
