@@ -1,0 +1,92 @@
+"""Placing buffers in one arena by the time they live: what is free gets used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+@dataclass
+class Buffer:
+    """`nbytes` needed from step `first` to step `last`, both included, at `offset` in the arena."""
+
+    name: str
+    nbytes: int
+    first: int
+    last: int
+    offset: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.nbytes
+
+    def lives_with(self, other: Buffer) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+def aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+# Orders in which to place buffers. None is best for all nets, and trying them costs milliseconds.
+_ORDERS: tuple[Callable[[Buffer], tuple], ...] = (
+    lambda b: (-b.nbytes, b.first),
+    lambda b: (b.first - b.last, -b.nbytes),
+    lambda b: ((b.first - b.last) * b.nbytes, b.first),
+    lambda b: (b.first, -b.nbytes),
+    lambda b: (-b.last, -b.nbytes),
+)
+
+
+def place(buffers: Iterable[Buffer]) -> int:
+    """Sets the offsets so that buffers that live together do not overlap; returns the arena's size.
+
+    Each buffer in turn goes to the smallest gap that holds it. Sizes are rounded up to ALIGNMENT.
+    """
+    buffers = list(buffers)
+    for buffer in buffers:
+        buffer.nbytes = aligned(buffer.nbytes)
+    best_offsets: list[int] = []
+    best_size = -1
+    for order in _ORDERS:
+        placed: list[Buffer] = []
+        for buffer in sorted(buffers, key=order):
+            buffer.offset = _best_gap(buffer, placed)
+            placed.append(buffer)
+        size = max((buffer.end for buffer in buffers), default=0)
+        if best_size < 0 or size < best_size:
+            best_size, best_offsets = size, [buffer.offset for buffer in buffers]
+    for buffer, offset in zip(buffers, best_offsets, strict=True):
+        buffer.offset = offset
+    return best_size
+
+
+def _best_gap(buffer: Buffer, placed: list[Buffer]) -> int:
+    """Offset of the smallest gap, among those placed that live with `buffer`, that holds it."""
+    neighbours = sorted((p for p in placed if p.lives_with(buffer)), key=lambda p: p.offset)
+    best, smallest, free_from = None, 0, 0
+    for neighbour in neighbours:
+        gap = neighbour.offset - free_from
+        if gap >= buffer.nbytes and (best is None or gap < smallest):
+            best, smallest = free_from, gap
+        free_from = max(free_from, neighbour.end)
+    return free_from if best is None else best
+
+
+def least_bytes(buffers: Iterable[Buffer]) -> int:
+    """The most that lives at any one step: no placement can need less."""
+    buffers = list(buffers)
+    steps = {buffer.first for buffer in buffers}
+    return max((sum(b.nbytes for b in buffers if b.first <= t <= b.last) for t in steps), default=0)
+
+
+def allocate(nbytes: int) -> NDArray[np.uint8]:
+    """`nbytes` of zeros, aligned. The system maps their pages when they are first written."""
+    memory = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + nbytes]

@@ -1,0 +1,114 @@
+"""How the layers of a net hang together: names, shapes, and who needs which gradient.
+
+Source: Caffe net.cpp (Init, AppendBottom, AppendTop) and insert_splits.cpp. Where Caffe inserts a
+Split layer for a blob with several readers, the readers here write the blob's diff one after the
+other, the first with =, the others with +=.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from unet_native.layers import CoordinateMap, Layer
+from unet_native.spec import Shape
+
+
+class Graph:
+    """The layers of one phase, checked and connected.
+
+    inputs, outputs: names of the blobs that nothing computes and that nothing reads; outputs in
+    alphabetical order, as in Caffe. Raises ValueError for a net that does not hang together.
+    """
+
+    def __init__(self, layers: list[Layer], *, force_backward: bool):
+        self.layers = layers
+        self.inputs = [top for layer in layers if layer.type == "Input" for top in layer.spec.top]
+        self.outputs = self._connect()
+        self._decide_backward(force_backward)
+        self._decide_accumulation()
+
+    def readers(self, blob: str) -> list[Layer]:
+        """The layers that read a blob, without those that work on it in place."""
+        return [x for x in self.layers if blob in x.spec.bottom and blob not in x.spec.top]
+
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        """The shape of every blob; `inputs` overrides shapes of the net's inputs."""
+        shapes: dict[str, Shape] = {}
+        coordinates: dict[str, CoordinateMap] = {}
+        for layer in self.layers:
+            names = layer.spec.bottom
+            where = layer.coordinates([coordinates[name] for name in names])
+            tops = layer.top_shapes([shapes[name] for name in names])
+            for top, shape in zip(layer.spec.top, tops, strict=True):
+                shapes[top] = tuple(inputs.get(top, shape)) if layer.type == "Input" else shape
+                coordinates[top] = where
+        return shapes
+
+    def _connect(self) -> list[str]:
+        """Checks the names of bottoms and tops; returns those that nothing reads."""
+        read: dict[str, bool] = {}  # whether the blob has been read since it was written
+        names = set()
+        for layer in self.layers:
+            if layer.name in names:
+                raise layer.refuse("the net has an earlier layer of that name")
+            names.add(layer.name)
+            for bottom in layer.spec.bottom:
+                if bottom not in read:
+                    raise layer.refuse(f"no earlier layer has a top named {bottom!r}")
+            if layer.in_place and not layer.works_in_place:
+                raise layer.refuse("this type does not work in place; name another top")
+            for top in layer.spec.top:
+                if layer.in_place and read[top]:
+                    raise layer.refuse(
+                        f"works in place on {top!r}, which an earlier layer has read; "
+                        "name another top"
+                    )
+                if not layer.in_place and top in read:
+                    raise layer.refuse(f"an earlier layer has a top named {top!r} too")
+            read.update(dict.fromkeys(layer.spec.bottom, True))
+            read.update(dict.fromkeys(layer.spec.top, False))
+        return sorted(name for name, was_read in read.items() if not was_read)
+
+    def _decide_backward(self, force: bool) -> None:
+        """Which layers run backward, and to which bottoms.
+
+        From the front: what depends on a parameter that learns. From the back: what the loss
+        depends on. Both, unless the net forces it: then everything.
+        """
+        depends: set[str] = set()  # blobs that depend on a parameter that learns
+        for layer in self.layers:
+            rates = [spec.lr_mult for spec in layer.spec.param]
+            params = len(layer.fillers())
+            layer.learns = force or any(rates[:params]) or len(rates) < params
+            layer.learns = layer.learns and params > 0
+            wanted = [force or name in depends for name in layer.spec.bottom]
+            for i, override in enumerate(layer.spec.propagate_down[: len(wanted)]):
+                wanted[i] = override or force
+            layer.propagate = [w and layer.backpropagates_to(i) for i, w in enumerate(wanted)]
+            layer.needs_backward = layer.learns or any(layer.propagate)
+            if layer.needs_backward:
+                depends.update(layer.spec.top)
+        if force:
+            return
+        under_loss: set[str] = set()
+        for layer in reversed(self.layers):
+            contributes = any(
+                name in under_loss or layer.loss_weight(i) for i, name in enumerate(layer.spec.top)
+            )
+            if not contributes:
+                layer.needs_backward = layer.learns = False
+                layer.propagate = [False] * len(layer.propagate)
+            else:
+                under_loss.update(
+                    name for i, name in enumerate(layer.spec.bottom) if layer.backpropagates_to(i)
+                )
+
+    def _decide_accumulation(self) -> None:
+        """For each diff of a bottom: does an earlier step of the backward pass write it?"""
+        written: set[str] = set()
+        for layer in reversed(self.layers):
+            layer.accumulate = [False] * len(layer.propagate)
+            for i, name in enumerate(layer.spec.bottom):
+                if layer.propagate[i] and not layer.in_place:
+                    layer.accumulate[i] = name in written
+                    written.add(name)

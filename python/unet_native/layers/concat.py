@@ -1,0 +1,82 @@
+"""Concat, also of bottoms that are larger than the first and get cropped."""
+
+from __future__ import annotations
+
+from unet_native import ops
+from unet_native.blob import Array, with_four_axes
+from unet_native.layers.base import Layer
+from unet_native.spec import Shape
+
+
+class Concat(Layer):
+    """The bottoms one after the other along `axis`.
+
+    On the other axes, later bottoms may be larger than the first by an even number of pixels: then
+    their centre is taken. `inside` names, once the net has placed its blobs, the bottoms that lie
+    in the top's own memory: for those there is nothing to do.
+    Source: Caffe concat_layer.cpp; cropping from the 2019 Freiburg fork.
+    """
+
+    num_bottoms = (1, 1 << 30)
+    can_accumulate = True
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.inside: set[int] = set()
+
+    def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
+        first, axis = bottoms[0], self.spec.concat_param.axis
+        if not 0 <= axis < len(first):
+            raise self.refuse(f"axis {axis} does not exist in a bottom of shape {first}")
+        for shape in bottoms[1:]:
+            extra = [b - a for i, (a, b) in enumerate(zip(first, shape, strict=False)) if i != axis]
+            if (
+                len(shape) != len(first)
+                or any(d < 0 or d % 2 for d in extra)
+                or (any(extra) and extra != [0] * (len(extra) - 2) + extra[-2:])
+            ):
+                raise self.refuse(
+                    f"a bottom of shape {shape} can neither be joined to {first} along axis {axis} "
+                    "nor cropped evenly to it"
+                )
+        length = sum(shape[axis] for shape in bottoms)
+        return [(*first[:axis], length, *first[axis + 1 :])]
+
+    def crops(self, bottom: int, bottoms: list[Shape]) -> bool:
+        """Whether that bottom is larger than the first."""
+        axis = self.spec.concat_param.axis
+        others = [shape[:axis] + shape[axis + 1 :] for shape in (bottoms[0], bottoms[bottom])]
+        return others[0] != others[1]
+
+    def _slices(self, top: Array) -> list[Array]:
+        """The part of `top` that belongs to each bottom."""
+        axis, start, slices = self.spec.concat_param.axis, 0, []
+        for bottom in self.bottom:
+            length = bottom.shape[axis]
+            slices.append(
+                with_four_axes(top[(slice(None),) * axis + (slice(start, start + length),)])
+            )
+            start += length
+        return slices
+
+    def forward(self) -> None:
+        for i, part in enumerate(self._slices(self.top[0].data)):
+            if i not in self.inside:
+                ops.crop_forward(
+                    with_four_axes(self.bottom[i].data),
+                    part.shape[2:],
+                    out=part,
+                    context=self.execution.context,
+                )
+
+    def backward_data(self) -> None:
+        for i, part in enumerate(self._slices(self.top[0].diff)):
+            if self.propagate[i] and i not in self.inside:
+                diff = with_four_axes(self.bottom_diffs[i])
+                ops.crop_backward(
+                    part,
+                    diff.shape,
+                    accumulate=self.accumulate[i],
+                    out=diff,
+                    context=self.execution.context,
+                )

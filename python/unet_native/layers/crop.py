@@ -1,0 +1,104 @@
+"""Crop: a window of the first bottom, of the second one's size."""
+
+from __future__ import annotations
+
+from unet_native import ops
+from unet_native.layers.base import CoordinateMap, Layer
+from unet_native.spec import Shape
+
+
+class Crop(Layer):
+    """top = bottom[0] cut to the size of bottom[1] from `axis` on; see CropParameter for where.
+
+    `offsets` tells the start of the window on all four axes, once shapes are known.
+    Source: Caffe crop_layer.cpp; for "coordinates" the Crop of the 2015 release.
+    """
+
+    num_bottoms = (2, 2)
+    can_accumulate = True
+    backward_may_wait = True
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.offsets: Shape = (0, 0, 0, 0)
+        alignment = self.spec.crop_param.alignment
+        if alignment not in ("offset", "coordinates"):
+            raise self.refuse(f"alignment must be offset or coordinates, not {alignment!r}")
+
+    def coordinates(self, bottoms: list[CoordinateMap]) -> CoordinateMap:
+        data, reference = bottoms
+        if self.spec.crop_param.alignment == "offset":
+            self.offsets = self._given_offsets()
+            return data.window(1, *self.offsets[2:])
+        if data.scale != reference.scale:
+            raise self.refuse(
+                f"pixels of the bottoms lie {data.scale:g} and {reference.scale:g} data pixels "
+                "apart, so no crop aligns them"
+            )
+        shifts = [(r - d) / data.scale for d, r in zip(data.shift, reference.shift, strict=True)]
+        if any(shift < 0 or shift != int(shift) for shift in shifts):
+            raise self.refuse(f"no crop aligns bottoms that are {shifts[0]:g} pixels apart")
+        self.offsets = (0, 0, int(shifts[0]), int(shifts[1]))
+        return reference
+
+    def _given_offsets(self) -> Shape:
+        p = self.spec.crop_param
+        if not 0 <= p.axis < 4:
+            raise self.refuse(f"axis must be 0 to 3, got {p.axis}")
+        cropped = 4 - p.axis
+        if len(p.offset) not in (0, 1, cropped):
+            raise self.refuse(f"{cropped} axes are cropped, but {len(p.offset)} offsets given")
+        offset = p.offset or (0,)
+        return (0,) * p.axis + (offset * cropped if len(offset) == 1 else offset)
+
+    def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
+        data, reference = bottoms
+        if len(data) != 4 or len(reference) != 4:
+            raise self.refuse(f"bottoms of 4 axes are wanted, got shapes {data} and {reference}")
+        p = self.spec.crop_param
+        axis = p.axis if p.alignment == "offset" else 2
+        top = data[:axis] + reference[axis:]
+        for size, start, length in zip(data, self.offsets, top, strict=True):
+            if start + length > size:
+                raise self.refuse(
+                    f"a window of {length} from {start} on does not fit into {size} "
+                    f"(bottoms {data} and {reference})"
+                )
+        return [top]
+
+    def backpropagates_to(self, bottom: int) -> bool:
+        return bottom == 0
+
+    def reads_only_shape(self, bottom: int) -> bool:
+        return bottom == 1
+
+    def _outer(self) -> tuple[slice, slice]:
+        """The window on the first two axes; the op itself cuts the other two."""
+        n, c = self.top[0].shape[:2]
+        return slice(self.offsets[0], self.offsets[0] + n), slice(
+            self.offsets[1], self.offsets[1] + c
+        )
+
+    def forward(self) -> None:
+        top = self.top[0].data
+        ops.crop_forward(
+            self.bottom[0].data[self._outer()],
+            top.shape[2:],
+            offset=self.offsets[2:],
+            out=top,
+            context=self.execution.context,
+        )
+
+    def backward_data(self) -> None:
+        diff = self.bottom_diffs[0]
+        window = diff[self._outer()]
+        if window.shape[:2] != diff.shape[:2] and not self.accumulate[0]:
+            diff[...] = 0
+        ops.crop_backward(
+            self.top[0].diff,
+            window.shape,
+            offset=self.offsets[2:],
+            accumulate=self.accumulate[0],
+            out=window,
+            context=self.execution.context,
+        )

@@ -1,0 +1,67 @@
+"""Dropout with Caffe's scaling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unet_native import ops
+from unet_native.blob import with_four_axes
+from unet_native.layers.base import Layer
+from unet_native.spec import Shape
+
+
+class Dropout(Layer):
+    """Zeroes each element with probability dropout_ratio and scales the others by 1/(1-ratio).
+
+    In phase TEST it copies. The mask depends on (seed, iteration, layer index) alone.
+    Source: Caffe dropout_layer.cpp.
+    """
+
+    works_in_place = True
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.ratio = self.spec.dropout_param.dropout_ratio
+        if not 0 <= self.ratio < 1:
+            raise self.refuse(f"dropout_ratio must be at least 0 and below 1, got {self.ratio}")
+        self.drops = self.execution.phase == "TRAIN"
+
+    def kept_buffers(self, bottoms: list[Shape]) -> dict[str, tuple[Shape, type]]:
+        return {"mask": (bottoms[0], np.uint8)} if self.drops else {}
+
+    def forward(self) -> None:
+        if not self.drops:
+            if not self.in_place:
+                np.copyto(self.top[0].data, self.bottom[0].data)
+            return
+        run = self.execution
+        mask = with_four_axes(self.kept["mask"])
+        ops.dropout_mask(
+            mask.shape,
+            self.ratio,
+            seed=run.seed,
+            iteration=run.iteration,
+            layer=self.index,
+            out=mask,
+            context=run.context,
+        )
+        ops.dropout_forward(
+            with_four_axes(self.bottom[0].data),
+            mask,
+            self.ratio,
+            out=with_four_axes(self.top[0].data),
+            context=run.context,
+        )
+
+    def backward_data(self) -> None:
+        if not self.drops:
+            if not self.in_place:
+                np.copyto(self.bottom_diffs[0], self.top[0].diff)
+            return
+        ops.dropout_backward(
+            with_four_axes(self.top[0].diff),
+            with_four_axes(self.kept["mask"]),
+            self.ratio,
+            out=with_four_axes(self.bottom_diffs[0]),
+            context=self.execution.context,
+        )

@@ -1,0 +1,70 @@
+"""The memory of a plan: one arena, and the arrays in it that blobs and layers work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_native import arena
+from unet_native.blob import Array, Blob, shaped
+from unet_native.layers import Layer
+from unet_native.parameters import param_shaped
+from unet_native.plan import Key, Plan
+from unet_native.spec import Shape
+
+
+class Memory:
+    """An arena of zeros, cut up as `plan` says."""
+
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._arena = arena.allocate(plan.bytes)
+
+    def workspace(self, layer: Layer, step: str) -> Array | None:
+        """Scratch memory of one pass of a layer; None if it needs none."""
+        return self._flat(("layer", layer.name, step))
+
+    def bind(self, layers: list[Layer], blobs: Mapping[str, Blob]) -> None:
+        """Hands every blob that owns no memory, and every layer, its arrays."""
+        plan = self._plan
+        for name, blob in blobs.items():
+            if name not in plan.inputs:
+                blob.data, blob.diff = self._blob(name, "data"), self._blob(name, "diff")
+        for layer in layers:
+            layer.bottom_diffs = [
+                self._array(("layer", layer.name, f"addend{i}"), blob.shape)
+                if layer.accumulate[i] and not layer.can_accumulate
+                else blob.diff
+                for i, blob in enumerate(layer.bottom)
+            ]
+            kept = layer.kept_buffers([blob.shape for blob in layer.bottom])
+            layer.kept = {
+                name: self._array(("layer", layer.name, name), shape, dtype)
+                for name, (shape, dtype) in kept.items()
+            }
+            for i, blob in enumerate(layer.blobs):
+                if (memory := self._flat(("layer", layer.name, f"{i}.diff"))) is not None:
+                    blob.diff = param_shaped(memory[: blob.count], layer, blob.shape)
+            for i, blob in enumerate(layer.top):
+                if blob.diff is not None and layer.loss_weight(i):
+                    blob.diff[...] = layer.loss_weight(i)
+
+    def _flat(self, key: Key, dtype: type = np.float32) -> NDArray | None:
+        """The memory of a buffer; None if the plan has none of that key."""
+        buffer = self._plan.buffers.get(key)
+        return None if buffer is None else self._arena[buffer.offset : buffer.end].view(dtype)
+
+    def _array(self, key: Key, shape: Shape, dtype: type = np.float32) -> NDArray | None:
+        memory = self._flat(key, dtype)
+        return None if memory is None else shaped(memory[: prod(shape)], shape)
+
+    def _blob(self, name: str, what: str) -> Array | None:
+        """Data or diff of a blob, perhaps as some channels of another blob's."""
+        root, channel = self._plan.home(name)
+        array = self._array(("blob", root, what), self._plan.shapes[root])
+        if array is None or root == name:
+            return array
+        return array[:, channel : channel + self._plan.shapes[name][1]]

@@ -1,0 +1,343 @@
+"""Net: layers over named blobs, planned before they run. The surface is pycaffe's.
+
+A step of training, from the top:
+
+    net = Net(models.fig1(), "TRAIN", seed=1)
+    net.forward(data=..., label=..., weight=...)      # {"loss": array}
+    net.clear_param_diffs()
+    net.backward()                                    # net.params["conv_d0a-b"][0].diff
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unet_native import layers, parameters
+from unet_native.blob import Array, Blob
+from unet_native.graph import Graph
+from unet_native.layers import Execution
+from unet_native.memory import Memory
+from unet_native.ops import Context
+from unet_native.parameters import Parameter
+from unet_native.plan import Plan
+from unet_native.spec import NetSpec, Shape
+
+
+class Net:
+    """The layers of `spec` that belong to `phase`, ready to run.
+
+    seed       decides the initial parameters and the dropout masks; None draws one (see `seed`)
+    plan       "observable": every blob and diff can be read and written; "lean": only inputs and
+               outputs (see unet_native.plan)
+    algorithm  of the 3x3 convolutions: "auto", "direct" or "winograd"
+    params_of  another net, whose parameters this one uses instead of its own
+    fill       whether to fill the parameters; if not, they are 0 until they are loaded
+    transient_param_diffs   lean only: diffs of parameters exist only while backward() hands them
+               to its `on_param_diff`
+    shapes     of inputs, by blob name, in place of those in `spec`: data=(1, 1, 572, 572)
+
+    Attributes beyond pycaffe's: `spec`, `phase`, `plan`, `parameters` (all, in order) and `loss`
+    (weighted sum of the last forward pass).
+    """
+
+    def __init__(
+        self,
+        spec: NetSpec,
+        phase: str = "TRAIN",
+        *,
+        seed: int | None = None,
+        context: Context | None = None,
+        plan: str = "observable",
+        algorithm: str = "auto",
+        params_of: Net | None = None,
+        fill: bool = True,
+        transient_param_diffs: bool = False,
+        **shapes: Shape,
+    ):
+        self.spec = spec = spec.with_input_shapes(shapes)
+        self.phase = phase
+        self.loss = 0.0
+        seed = secrets.randbits(63) if seed is None else seed
+        self._execution = Execution(phase, seed, algorithm, context)
+        self.layers = [layers.create(s, i, self._execution) for i, s in spec.for_phase(phase)]
+        self._layer_names = [layer.name for layer in self.layers]
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
+        lean = plan == "lean"
+        if transient_param_diffs and not lean:
+            raise ValueError("transient_param_diffs needs plan='lean'")
+        self._transient = transient_param_diffs
+        self._graph = Graph(self.layers, force_backward=spec.force_backward and not lean)
+        self.inputs = self._graph.inputs
+        self.outputs = self._graph.outputs
+        first_shapes = self._graph.shapes({})
+        self._all_blobs = OrderedDict(
+            (name, Blob.zeros(shape, resizable=True) if name in self.inputs else Blob(None, None))
+            for name, shape in first_shapes.items()
+        )
+        seen = {*self.inputs, *self.outputs} if lean else first_shapes.keys()
+        self.blobs = OrderedDict((k, blob) for k, blob in self._all_blobs.items() if k in seen)
+        for layer in self.layers:
+            layer.bottom = [self._all_blobs[name] for name in layer.spec.bottom]
+            layer.top = [self._all_blobs[name] for name in layer.spec.top]
+        self._make_plan(plan, first_shapes)
+        self.parameters = parameters.of_layers(self.layers)
+        parameters.make(
+            self.parameters,
+            first_shapes,
+            seed=seed,
+            source={} if params_of is None else params_of.params,
+            fill=fill,
+            diffs=not self._transient and (phase == "TRAIN" or not lean),
+        )
+        self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
+        self._bind()
+
+    # --- shapes, memory ---
+
+    def reshape(self) -> None:
+        """Follows the inputs' shapes, if they changed; arrays of other blobs are new afterwards.
+
+        As in Caffe, forward() does so by itself. Raises ValueError if a layer cannot take them.
+        """
+        if any(self.blobs[name].data is not data for name, data in self._bound_inputs.items()):
+            shapes = self._graph.shapes({name: self.blobs[name].shape for name in self.inputs})
+            for param in self.parameters:
+                wanted, shape = parameters.shape_of(param, shapes), param.blob.shape
+                if wanted != shape:
+                    raise param.layer.refuse(f"parameters of shape {shape} do not fit: {wanted}")
+            self._make_plan(self.plan.kind, shapes)
+            self._bind()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that the net holds, by use. The system counts pages only once they are touched."""
+        blobs = [param.blob for param in self.parameters]
+        own_diffs = [blob for blob in blobs if blob.diff is not None and not self._transient]
+        return {
+            "parameters": 4 * sum(blob.count for blob in blobs),
+            "diffs of parameters": 4 * sum(blob.count for blob in own_diffs),
+            "inputs": 4 * sum(self.blobs[name].count for name in self.inputs),
+            "blobs, diffs and workspace": self.plan.bytes,
+        }
+
+    def summary(self) -> str:
+        """The memory and the plan, a few lines for people."""
+        uses = [f"{name}: {nbytes / 1e6:.1f} MB" for name, nbytes in self.memory().items()]
+        return "\n".join([", ".join(uses), self.plan.summary()])
+
+    def _make_plan(self, kind: str, shapes: dict[str, Shape]) -> None:
+        self.plan = Plan(
+            kind,
+            self._graph,
+            shapes,
+            backward=kind == "observable" or self.phase == "TRAIN",
+            transient_param_diffs=self._transient,
+        )
+
+    def _bind(self) -> None:
+        """Lays the blobs into a new arena."""
+        self._memory = Memory(self.plan)
+        self._memory.bind(self.layers, self._all_blobs)
+        self._bound_inputs = {name: self._all_blobs[name].data for name in self.inputs}
+        self._workspaces = {
+            (layer, step): self._memory.workspace(layer, step)
+            for layer in self.layers
+            for step in ("forward", "backward_weights", "backward_data")
+        }
+
+    # --- running ---
+
+    @property
+    def seed(self) -> int:
+        """Decides, with `iteration`, the dropout masks."""
+        return self._execution.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._execution.seed = seed
+
+    @property
+    def iteration(self) -> int:
+        """Forward passes so far: decides, with `seed`, the dropout masks of the next one."""
+        return self._execution.iteration
+
+    @iteration.setter
+    def iteration(self, iteration: int) -> None:
+        self._execution.iteration = iteration
+
+    def forward(
+        self,
+        blobs: Sequence[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: Array,
+    ) -> dict[str, Array]:
+        """Runs the layers from `start` to `end`, both included; None: the first, the last.
+
+        inputs: values of all inputs of the net, by blob name. Returns the data, by blob name, of
+        the net's outputs (or of the tops of `end`) and of the further `blobs`: the arrays
+        themselves, which the next pass overwrites.
+        """
+        first, last = self._range(start, end, 0, len(self.layers) - 1)
+        if inputs:
+            if set(inputs) != set(self.inputs):
+                raise ValueError(f"inputs {sorted(inputs)} given, {sorted(self.inputs)} wanted")
+            for name, value in inputs.items():
+                _assign(self.blobs[name].data, value, name)
+        self.reshape()
+        tops = self.outputs if end is None else self.layer_dict[end].spec.top
+        wanted = self._visible([*tops, *(blobs or ())])
+        for position in range(first, last + 1):
+            if position in self.plan.fused and position > first:
+                continue  # the layer before has applied it
+            layer = self.layers[position]
+            layer.workspace = self._workspaces[layer, "forward"]
+            slope = self.plan.fused.get(position + 1) if position < last else None
+            if slope is None:
+                layer.forward()
+            else:
+                layer.forward(negative_slope=slope)
+        self.loss = sum(
+            weight * float(blob.data.sum())
+            for layer in self.layers[first : last + 1]
+            for i, blob in enumerate(layer.top)
+            if (weight := layer.loss_weight(i))
+        )
+        if first == 0:
+            self.iteration += 1
+        return {name: self.blobs[name].data for name in wanted}
+
+    def backward(
+        self,
+        diffs: Sequence[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        *,
+        on_param_diff: Callable[[Parameter], None] | None = None,
+        **output_diffs: Array,
+    ) -> dict[str, Array]:
+        """Runs the layers back from `start` to `end`, both included; None: the last, the first.
+
+        Diffs of parameters are added to, those of blobs overwritten. output_diffs: diffs of all
+        outputs of the net, by blob name. on_param_diff: called for each parameter as soon as its
+        diff is complete and its value no longer needed. Returns the diffs, by blob name, of the
+        net's inputs (or of the bottoms of `end`) and of the further `diffs`.
+        """
+        last, first = self._range(start, end, len(self.layers) - 1, 0)
+        if output_diffs:
+            if set(output_diffs) != set(self.outputs):
+                raise ValueError(
+                    f"diffs of {sorted(output_diffs)} given, of {sorted(self.outputs)} wanted"
+                )
+            for name, value in output_diffs.items():
+                _assign(self.blobs[name].diff, value, name)
+        if self._transient and on_param_diff is None:
+            raise ValueError("backward: a net with transient_param_diffs needs on_param_diff")
+        bottoms = self.inputs if end is None else self.layer_dict[end].spec.bottom
+        wanted = self._visible([*bottoms, *(diffs or ())])
+        chosen = set(self.layers[first : last + 1])
+        for layer, step in self.plan.backward:
+            if layer not in chosen:
+                continue
+            layer.workspace = self._workspaces.get((layer, step))
+            if step == "backward_weights":
+                layer.backward_weights(accumulate=not self._transient)
+            elif step == "backward_data":
+                layer.backward_data()
+                for i, blob in enumerate(layer.bottom):
+                    if layer.accumulate[i] and not layer.can_accumulate:
+                        np.add(blob.diff, layer.bottom_diffs[i], out=blob.diff)
+            elif on_param_diff is not None:
+                for param in self.parameters:
+                    if param.layer is layer:
+                        on_param_diff(param)
+        return {name: self.blobs[name].diff for name in wanted}
+
+    def _range(self, start: str | None, end: str | None, first: int, last: int) -> tuple[int, int]:
+        for name in (start, end):
+            if name is None:
+                continue
+            if self.plan.lean:
+                raise ValueError("a net with plan='lean' runs all its layers; use 'observable'")
+            if name not in self.layer_dict:
+                raise ValueError(f"the net has no layer named {name!r}")
+        names = self._layer_names
+        return (
+            first if start is None else names.index(start),
+            last if end is None else names.index(end),
+        )
+
+    def _visible(self, names: Sequence[str]) -> list[str]:
+        for name in names:
+            if name not in self._all_blobs:
+                raise ValueError(f"the net has no blob named {name!r}")
+            if name not in self.blobs:
+                raise ValueError(f"plan='lean' does not keep blob {name!r}; use 'observable'")
+        return list(dict.fromkeys(names))
+
+    def clear_param_diffs(self) -> None:
+        """Sets the diffs of all parameters to 0, as Caffe's solver does before each iteration."""
+        for param in self.parameters:
+            if param.blob.diff is not None:
+                param.blob.diff[...] = 0
+
+    # --- parameters from elsewhere ---
+
+    def load_params(self, params: Mapping[str, Sequence[Array]]) -> list[str]:
+        """Copies parameters, given by layer name, as Caffe's CopyTrainedLayersFrom does.
+
+        Returns the names of layers that this net does not have; those that `params` lacks keep
+        their values. Raises ValueError for a number or shape of parameters that differs.
+        """
+        for name, arrays in params.items():
+            if name in self.params:
+                self._check_params(name, [array.shape for array in arrays])
+        for name, arrays in params.items():
+            if name in self.params:
+                for blob, array in zip(self.params[name], arrays, strict=True):
+                    blob.data[...] = array
+        return [name for name in params if name not in self.layer_dict]
+
+    def copy_from(self, source: Net | str | Path) -> list[str]:
+        """Copies the parameters of another net, or of a model file, by layer name.
+
+        Returns the names that this net ignores; see :meth:`load_params`.
+        """
+        if isinstance(source, Net):
+            return self.load_params({k: [b.data for b in v] for k, v in source.params.items()})
+        from unet_native import snapshot
+
+        return self.load_params(snapshot.read(source).params())
+
+    def share_with(self, other: Net) -> None:
+        """Uses the parameters of `other` from now on, for layers of the same name."""
+        for name, theirs in other.params.items():
+            if name in self.params:
+                self._check_params(name, [blob.shape for blob in theirs])
+                for mine, blob in zip(self.params[name], theirs, strict=True):
+                    mine.data = blob.data
+
+    def save(self, path: str | Path) -> None:
+        """Writes network and parameters to a model file (.safetensors)."""
+        from unet_native import snapshot
+
+        snapshot.save_model(path, self)
+
+    def _check_params(self, layer: str, given: list[Shape]) -> None:
+        own = [blob.shape for blob in self.params[layer]]
+        if own != list(given):
+            raise ValueError(f"layer {layer!r}: parameters of shapes {given} do not fit {own}")
+
+
+def _assign(target: Array, value: Array, name: str) -> None:
+    try:
+        target[...] = value
+    except ValueError:
+        raise ValueError(
+            f"{name!r} wants shape {target.shape}, got {np.shape(value)}; "
+            "reshape the blob first if that is meant"
+        ) from None

@@ -1,0 +1,108 @@
+"""The parameters of a net: one arena for their values, another for their diffs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from unet_native import arena, fillers
+from unet_native.blob import Array, Blob, filter_shaped
+from unet_native.layers import Layer
+from unet_native.spec import ParamSpec, Shape
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a net, as the solver sees it: `index` 0 is a weight, 1 a bias."""
+
+    layer: Layer
+    index: int
+    spec: ParamSpec
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer.name}.{self.index}"
+
+    @property
+    def blob(self) -> Blob:
+        return self.layer.blobs[self.index]
+
+    @property
+    def learns(self) -> bool:
+        return self.layer.learns and self.spec.lr_mult != 0
+
+
+def of_layers(layers: list[Layer]) -> list[Parameter]:
+    """All parameters, in the order of the layers, weights before biases."""
+    parameters = []
+    for layer in layers:
+        specs = layer.spec.param
+        for i in range(len(layer.fillers())):
+            parameters.append(Parameter(layer, i, specs[i] if i < len(specs) else ParamSpec()))
+    return parameters
+
+
+def shape_of(param: Parameter, shapes: dict[str, Shape]) -> Shape:
+    """A parameter's shape, from the shapes of the net's blobs."""
+    bottoms = [shapes[name] for name in param.layer.spec.bottom]
+    return param.layer.param_shapes(bottoms)[param.index]
+
+
+def param_shaped(memory: Array, layer: Layer, shape: Shape) -> Array:
+    """Flat memory as a parameter: a filter over [KH][KW][IC][OC], or a vector."""
+    if len(shape) != 4:
+        return memory.reshape(shape)
+    return filter_shaped(memory, shape, transposed=layer.transposed_filter)
+
+
+def like(parameters: list[Parameter]) -> list[Array]:
+    """Arrays of zeros of the parameters' shapes and memory order, in one arena of their own."""
+    return _in_arena(parameters, [param.blob.shape for param in parameters])
+
+
+def _in_arena(parameters: list[Parameter], shapes: list[Shape]) -> list[Array]:
+    sizes = [arena.aligned(4 * prod(shape)) for shape in shapes]
+    memory = arena.allocate(sum(sizes)).view(np.float32)
+    arrays, start = [], 0
+    for param, shape, size in zip(parameters, shapes, sizes, strict=True):
+        arrays.append(param_shaped(memory[start : start + prod(shape)], param.layer, shape))
+        start += size // 4
+    return arrays
+
+
+def make(
+    parameters: list[Parameter],
+    shapes: dict[str, Shape],
+    *,
+    seed: int,
+    source: Mapping[str, Sequence[Blob]],
+    fill: bool,
+    diffs: bool,
+) -> None:
+    """Gives every layer its parameter blobs: those of `source` where it has any, else new ones.
+
+    shapes: of the net's blobs. source: blobs by layer name, whose data are shared. fill: whether
+    to fill new ones, which otherwise are 0. diffs: whether to keep diffs. Raises ValueError where
+    `source` has other shapes.
+    """
+    wanted = [shape_of(param, shapes) for param in parameters]
+    shared = [param.layer.name in source for param in parameters]
+    own = [param for param, is_shared in zip(parameters, shared, strict=True) if not is_shared]
+    own_shapes = [s for s, is_shared in zip(wanted, shared, strict=True) if not is_shared]
+    fresh = iter(_in_arena(own, own_shapes))
+    diff_arrays = _in_arena(parameters, wanted) if diffs else [None] * len(parameters)
+    for param, shape, is_shared, diff in zip(parameters, wanted, shared, diff_arrays, strict=True):
+        if is_shared:
+            theirs = source[param.layer.name]
+            data = theirs[param.index].data if param.index < len(theirs) else None
+            if data is None or data.shape != shape:
+                raise param.layer.refuse(f"cannot share parameters: {shape} is wanted")
+        else:
+            data = next(fresh)
+            if fill:
+                rng = fillers.generator(seed, param.layer.index, param.index)
+                fillers.fill(data, param.layer.fillers()[param.index], rng)
+        param.layer.blobs.append(Blob(data, diff))

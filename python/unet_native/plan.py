@@ -1,0 +1,255 @@
+"""What a net decides before it runs: fused layers, the order of the backward passes, and memory.
+
+Every buffer of a pass lives from the first step that touches it to the last; the arena is placed
+by these lifetimes. Two plans differ only in what they pin for the whole time:
+
+observable  every blob keeps data and diff of its own, as in Caffe: they may be read and written
+            between and within passes.
+lean        only inputs and outputs can be seen, and only what parameters need is computed in the
+            backward pass. A blob's data live until their last reader is done, and its diff may
+            take their place. Beyond that,
+            - the bottoms of a Concat are written straight into the top's memory, if nothing else
+              reads them, so that an up-convolution fills its half of the top and Crop the other;
+            - a Crop's backward pass waits until the skip connection's diff is needed, which is
+              larger than the window it comes from;
+            - the diffs of parameters live only until they are handed over, if so wished.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+from unet_native import arena
+from unet_native.arena import Buffer
+from unet_native.graph import Graph
+from unet_native.layers import Layer
+from unet_native.layers.concat import Concat
+from unet_native.layers.relu import ReLU
+from unet_native.spec import Shape
+
+PLANS = ("observable", "lean")
+
+Key = tuple[str, str, str]  # "blob" or "layer", its name, what of it
+
+
+class Step(NamedTuple):
+    """One step of the backward pass: "backward_weights", "backward_data" or "hand_over".
+
+    "hand_over" comes when the diffs of a layer's parameters are complete and its weights are no
+    longer needed: the solver may apply them.
+    """
+
+    layer: Layer
+    name: str
+
+
+class Plan:
+    """The plan of one net for given shapes.
+
+    inputs    blobs that own their memory; shapes: of all blobs
+    fused     position of a ReLU -> its negative_slope, where the convolution before applies it
+    backward  the steps of the backward pass, in order
+    homes     blob -> (blob in whose memory it lies, first channel there)
+    buffers   by (kind, name, what): ("blob", "d0b", "data"), ("layer", "conv_d0a-b", "forward")
+    bytes     size of the arena; least_bytes: what the liveliest step alone needs
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        graph: Graph,
+        shapes: dict[str, Shape],
+        *,
+        backward: bool,
+        transient_param_diffs: bool,
+    ):
+        if kind not in PLANS:
+            raise ValueError(f"plan: expected {' or '.join(PLANS)}, got {kind!r}")
+        self.kind = kind
+        self.lean = kind == "lean"
+        self._graph = graph
+        self.inputs = graph.inputs
+        self.shapes = shapes
+        self._transient = transient_param_diffs
+        self.fused = _fused(graph.layers)
+        self.homes = self._homes() if self.lean else {}
+        self.backward = self._backward_steps() if backward else []
+        self.buffers: dict[Key, Buffer] = {}
+        self._end = len(graph.layers) + len(self.backward)
+        self._find_lifetimes()
+        self.bytes = arena.place(self.buffers.values())
+        self.least_bytes = arena.least_bytes(self.buffers.values())
+
+    def home(self, blob: str) -> tuple[str, int]:
+        """The blob in whose memory `blob` lies, and its first channel there."""
+        return self.homes.get(blob, (blob, 0))
+
+    def summary(self, largest: int = 8) -> str:
+        """A few lines for people: the arena and its largest buffers."""
+        lines = [
+            f"{self.kind} plan: {self.bytes / 1e6:.1f} MB for {len(self.buffers)} buffers of "
+            f"{sum(b.nbytes for b in self.buffers.values()) / 1e6:.1f} MB in all"
+        ]
+        by_size = sorted(self.buffers.values(), key=lambda b: -b.nbytes)
+        for buffer in by_size[:largest]:
+            lines.append(
+                f"  {buffer.name:28} {buffer.nbytes / 1e6:8.1f} MB at {buffer.offset / 1e6:8.1f}"
+                f"  steps {buffer.first} to {buffer.last}"
+            )
+        return "\n".join(lines)
+
+    # --- who lies where ---
+
+    def _homes(self) -> dict[str, tuple[str, int]]:
+        """Places the bottoms of every Concat inside its top, where that changes nothing else."""
+        homes: dict[str, tuple[str, int]] = {}
+        for layer in reversed(self._graph.layers):  # tops before bottoms: homes can be nested
+            if not isinstance(layer, Concat):
+                continue
+            layer.inside = set()
+            if layer.spec.concat_param.axis != 1 or self._changes_in_place(layer.spec.top[0]):
+                continue
+            top, channel = homes.get(layer.spec.top[0], (layer.spec.top[0], 0))
+            for i, name in enumerate(layer.spec.bottom):
+                if self._fits_inside(layer, i):
+                    homes[name] = (top, channel)
+                    layer.inside.add(i)
+                channel += self.shapes[name][1]
+        return homes
+
+    def _changes_in_place(self, blob: str) -> bool:
+        return any(layer.in_place and blob in layer.spec.top for layer in self._graph.layers)
+
+    def _fits_inside(self, concat: Concat, i: int) -> bool:
+        name = concat.spec.bottom[i]
+        others = [x for x in self._graph.readers(name) if x is not concat]
+        return (
+            len(self.shapes[name]) == 4
+            and not concat.crops(i, [self.shapes[bottom] for bottom in concat.spec.bottom])
+            and concat.spec.bottom.count(name) == 1
+            and name not in self._graph.inputs
+            and all(
+                other.reads_only_shape(j)
+                for other in others
+                for j, bottom in enumerate(other.spec.bottom)
+                if bottom == name
+            )
+        )
+
+    # --- what happens when ---
+
+    def _backward_steps(self) -> list[Step]:
+        steps: list[Step] = []
+        waiting: dict[str, Step] = {}  # by the bottom whose diff it will write
+        for layer in reversed(self._graph.layers):
+            if not layer.needs_backward:
+                continue
+            for name in (*layer.spec.bottom, *layer.spec.top):
+                if name in waiting:
+                    steps.append(waiting.pop(name))
+            if layer.learns:
+                steps.append(Step(layer, "backward_weights"))
+            if any(layer.propagate):
+                step = Step(layer, "backward_data")
+                if self.lean and layer.backward_may_wait:
+                    waiting[layer.spec.bottom[0]] = step
+                else:
+                    steps.append(step)
+            if layer.learns:
+                steps.append(Step(layer, "hand_over"))
+        return steps + list(waiting.values())
+
+    def _find_lifetimes(self) -> None:
+        for time, layer in enumerate(self._graph.layers):
+            self._touch_forward(time, layer)
+        for time, step in enumerate(self.backward, start=len(self._graph.layers)):
+            self._touch_backward(time, step)
+        outputs = self._graph.outputs
+        for layer in self._graph.layers:
+            for i, name in enumerate(layer.spec.top):
+                if name in self._graph.inputs:
+                    continue
+                if self.lean:
+                    if name in outputs:
+                        self._touch_blob(self._end, name, "data")
+                    if layer.loss_weight(i):  # its diff, the weight, is there from the start
+                        self._touch_blob(0, name, "diff")
+                        self._touch_blob(self._end, name, "diff")
+                else:
+                    for what in ("data", "diff"):
+                        self._touch_blob(0, name, what)
+                        self._touch_blob(self._end, name, what)
+
+    def _touch(self, time: int, key: Key, nbytes: int) -> None:
+        if nbytes == 0:
+            return
+        _, name, what = key
+        buffer = self.buffers.setdefault(key, Buffer(f"{name}.{what}", nbytes, time, time))
+        buffer.first = min(buffer.first, time)
+        buffer.last = max(buffer.last, time)
+
+    def _touch_blob(self, time: int, blob: str, what: str) -> None:
+        root, _ = self.home(blob)
+        if root not in self._graph.inputs:  # these own their memory
+            self._touch(time, ("blob", root, what), 4 * prod(self.shapes[root]))
+
+    def _touch_kept(self, time: int, layer: Layer) -> None:
+        bottoms = [self.shapes[name] for name in layer.spec.bottom]
+        for name, (shape, dtype) in layer.kept_buffers(bottoms).items():
+            nbytes = prod(shape) * dtype().itemsize
+            for moment in [time] if self.lean else [0, self._end]:
+                self._touch(moment, ("layer", layer.name, name), nbytes)
+
+    def _touch_workspace(self, time: int, layer: Layer, step: str) -> None:
+        bottoms = [self.shapes[name] for name in layer.spec.bottom]
+        self._touch(time, ("layer", layer.name, step), layer.workspace_bytes(step, bottoms))
+
+    def _touch_forward(self, time: int, layer: Layer) -> None:
+        for i, name in enumerate(layer.spec.bottom):
+            if not layer.reads_only_shape(i):
+                self._touch_blob(time, name, "data")
+        for name in layer.spec.top:
+            self._touch_blob(time, name, "data")
+        self._touch_kept(time, layer)
+        self._touch_workspace(time, layer, "forward")
+
+    def _touch_backward(self, time: int, step: Step) -> None:
+        layer = step.layer
+        if self._transient and layer.learns:
+            bottoms = [self.shapes[name] for name in layer.spec.bottom]
+            for i, shape in enumerate(layer.param_shapes(bottoms)):
+                self._touch(time, ("layer", layer.name, f"{i}.diff"), 4 * prod(shape))
+        if step.name == "hand_over":
+            return
+        weights = step.name == "backward_weights"
+        reads = layer.backward_weights_reads if weights else layer.backward_data_reads
+        for name in layer.spec.top:
+            self._touch_blob(time, name, "diff")
+        for what, names in (("bottom", layer.spec.bottom), ("top", layer.spec.top)):
+            if what in reads:
+                for name in names:
+                    self._touch_blob(time, name, "data")
+        self._touch_workspace(time, layer, step.name)
+        if weights:
+            return
+        self._touch_kept(time, layer)
+        for i, name in enumerate(layer.spec.bottom):
+            if layer.propagate[i]:
+                self._touch_blob(time, name, "diff")
+                if layer.accumulate[i] and not layer.can_accumulate:
+                    nbytes = 4 * prod(self.shapes[name])
+                    self._touch(time, ("layer", layer.name, f"addend{i}"), nbytes)
+
+
+def _fused(layers: list[Layer]) -> dict[int, float]:
+    """ReLUs in place right behind a layer that can apply them itself."""
+    return {
+        position: layer.negative_slope
+        for position, layer in enumerate(layers)
+        if isinstance(layer, ReLU)
+        and layer.in_place
+        and position > 0
+        and layers[position - 1].can_fuse_relu
+        and layers[position - 1].spec.top == layer.spec.top
+    }
