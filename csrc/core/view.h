@@ -23,6 +23,7 @@ struct BasicView {
   T* pixel(int in, int ih, int iw) const {
     return data + in * image_stride + ih * row_stride + iw * pixel_stride;
   }
+  std::ptrdiff_t count() const { return static_cast<std::ptrdiff_t>(n) * c * h * w; }
   operator BasicView<const T>() const {
     return {data, n, c, h, w, image_stride, row_stride, pixel_stride};
   }

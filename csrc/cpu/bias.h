@@ -6,6 +6,7 @@
 
 #include "core/context.h"
 #include "core/view.h"
+#include "cpu/parallel.h"
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
@@ -34,7 +35,7 @@ template <int V>
                                            float* partial, Span bias_diff) {
   const int OC = top_diff.c, rows = top_diff.n * top_diff.h;
   const int chunks = min(rows, kBiasChunks);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(ctx.threads)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads_for(ctx, top_diff.count()))
   for (int chunk = 0; chunk < chunks; ++chunk) {
     float* sum = partial + static_cast<std::ptrdiff_t>(chunk) * OC;
     for (int c = 0; c < OC; ++c) sum[c] = 0.0f;

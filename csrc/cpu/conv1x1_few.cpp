@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "cpu/parallel.h"
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA::few {
@@ -108,7 +109,7 @@ void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan
              FusedRelu relu, float* workspace, View top) {
   const int IC = bottom.c, OC = top.c;
   transpose(weight, workspace);
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom.count()))
   for (int row = 0; row < top.n * top.h; ++row) {
     const int n = row / top.h, h = row % top.h;
     for (int w = 0; w < top.w; ++w) {
@@ -130,7 +131,7 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, f
                    View bottom_diff) {
   const int IC = bottom_diff.c, OC = top_diff.c;
   transpose(weight, workspace);
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, top_diff.count()))
   for (int row = 0; row < top_diff.n * top_diff.h; ++row) {
     const int n = row / top_diff.h, h = row % top_diff.h;
     for (int w = 0; w < top_diff.w; ++w) {
@@ -156,7 +157,7 @@ void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, 
   const int IC = bottom.c, OC = top_diff.c, rows = bottom.n * bottom.h;
   const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(IC) * OC;
   const int splits = splits_of({bottom.n, IC, bottom.h, bottom.w, OC});
-#pragma omp parallel for schedule(dynamic, 1) num_threads(ctx.threads)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads_for(ctx, bottom.count()))
   for (int split = 0; split < splits; ++split) {
     float* sum = workspace + split * size;
     for (std::ptrdiff_t i = 0; i < size; ++i) sum[i] = 0.0f;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cpu/parallel.h"
 #include "cpu/runs.h"
 #include "cpu/simd.h"
 
@@ -48,7 +49,7 @@ void crop_concat_forward(const Context& ctx, ConstView bottom, CropSlice slice, 
   const ConstView from = window_of(bottom, slice, top.h, top.w);
   const View to = channels_of(top, slice.channel, bottom.c);
   const Runs runs = runs_of_row(from, to);
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, to.count()))
   for (int row = 0; row < to.n * to.h; ++row) {
     const int n = row / to.h, h = row % to.h;
     for (int run = 0; run < runs.count; ++run) {
@@ -63,7 +64,7 @@ void crop_concat_backward(const Context& ctx, ConstView top_diff, CropSlice slic
   const View to = window_of(bottom_diff, slice, top_diff.h, top_diff.w);
   const Runs runs = runs_of_row(from, to);
   const int IH = bottom_diff.h, IW = bottom_diff.w;
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, to.count()))
   for (int row = 0; row < bottom_diff.n * IH; ++row) {
     const int n = row / IH, ih = row % IH, h = ih - slice.offset_h;
     if (h < 0 || h >= to.h) {

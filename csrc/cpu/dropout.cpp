@@ -4,6 +4,7 @@
 #include "ops/dropout.h"
 
 #include "core/philox.h"
+#include "cpu/parallel.h"
 #include "cpu/runs.h"
 #include "cpu/simd.h"
 
@@ -35,7 +36,7 @@ void dropout_mask(const Context& ctx, float ratio, MaskKey key, MaskSpan mask) {
   const auto threshold = static_cast<std::uint32_t>(static_cast<double>(ratio) * 4294967296.0);
   constexpr std::ptrdiff_t kGroup = 4 * kLanes;  // elements drawn side by side
   const std::ptrdiff_t groups = ceil_div(mask.size, kGroup);
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, mask.size))
   for (std::ptrdiff_t group = 0; group < groups; ++group) {
     const std::ptrdiff_t begin = group * kGroup, count = min(kGroup, mask.size - begin);
     if (count == kGroup) {
@@ -52,7 +53,7 @@ void dropout_forward(const Context& ctx, ConstView bottom, ConstMaskView mask, f
                      View top) {
   const float scale = 1.0f / (1.0f - ratio);
   const Runs runs = runs_of_row(bottom, mask, top);
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom.count()))
   for (int row = 0; row < bottom.n * bottom.h; ++row) {
     const int n = row / bottom.h, h = row % bottom.h;
     for (int run = 0; run < runs.count; ++run) {

@@ -1,6 +1,7 @@
 // max_pool2x2 on the CPU: one pass over the windows, vectors over channels. Bound by memory.
 #include "ops/max_pool2x2.h"
 
+#include "cpu/parallel.h"
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
@@ -71,7 +72,7 @@ template <bool kRight, bool kBelow>
 
 void max_pool2x2_forward(const Context& ctx, ConstView bottom, View top) {
   const int C = top.c;
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom.count()))
   for (int row = 0; row < top.n * top.h; ++row) {
     const int n = row / top.h, oh = row % top.h;
     const int h0 = 2 * oh, h1 = min(h0 + 1, bottom.h - 1);  // at the border twice the same row:
@@ -95,7 +96,7 @@ void max_pool2x2_forward(const Context& ctx, ConstView bottom, View top) {
 void max_pool2x2_backward(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
                           View bottom_diff) {
   const int C = bottom.c;
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom.count()))
   for (int row = 0; row < top_diff.n * top_diff.h; ++row) {
     const int n = row / top_diff.h, oh = row % top_diff.h;
     const bool below = 2 * oh + 1 < bottom.h;

@@ -2,6 +2,7 @@
 // forward pass into their own store (ops/conv3x3.h).
 #include "ops/relu.h"
 
+#include "cpu/parallel.h"
 #include "cpu/runs.h"
 #include "cpu/simd.h"
 
@@ -21,7 +22,7 @@ void relu_forward(const Context& ctx, ConstView bottom, float negative_slope, Vi
 void relu_backward(const Context& ctx, ConstView data, ConstView top_diff, float negative_slope,
                    View bottom_diff) {
   const Runs runs = runs_of_row(data, top_diff, bottom_diff);
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, data.count()))
   for (int row = 0; row < data.n * data.h; ++row) {
     const int n = row / data.h, h = row % data.h;
     for (int run = 0; run < runs.count; ++run) {

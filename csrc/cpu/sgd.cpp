@@ -1,6 +1,7 @@
 // sgd on the CPU: one pass over weight, diff and history. Bound by memory.
 #include "ops/sgd.h"
 
+#include "cpu/parallel.h"
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
@@ -28,7 +29,7 @@ template <class Load, class Store>
 
 void sgd_update(const Context& ctx, SgdStep step, Span weight, Span diff, Span history) {
   const std::ptrdiff_t vectors = weight.size / kLanes;
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, weight.size))
   for (std::ptrdiff_t v = 0; v < vectors; ++v) {
     const std::ptrdiff_t i = v * kLanes;
     update(

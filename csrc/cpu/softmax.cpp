@@ -2,6 +2,7 @@
 // division. The exponentials wait in the top, so nothing but the output is needed.
 #include "ops/softmax.h"
 
+#include "cpu/parallel.h"
 #include "cpu/pixels.h"
 
 namespace unet::cpu::UNET_ISA {
@@ -9,7 +10,7 @@ namespace unet::cpu::UNET_ISA {
 void softmax_forward(const Context& ctx, ConstView bottom, View top) {
   const int C = bottom.c;
   const std::ptrdiff_t from_stride = bottom.pixel_stride, to_stride = top.pixel_stride;
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom.count()))
   for (int row = 0; row < bottom.n * bottom.h; ++row) {
     const int n = row / bottom.h, h = row % bottom.h;
     for (int w = 0; w < bottom.w; w += kLanes) {
@@ -36,7 +37,7 @@ void softmax_forward(const Context& ctx, ConstView bottom, View top) {
 
 void softmax_backward(const Context& ctx, ConstView top, ConstView top_diff, View bottom_diff) {
   const int C = top.c;
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, top.count()))
   for (int row = 0; row < top.n * top.h; ++row) {
     const int n = row / top.h, h = row % top.h;
     for (int w = 0; w < top.w; w += kLanes) {

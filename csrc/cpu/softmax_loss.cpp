@@ -6,6 +6,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "cpu/parallel.h"
 #include "cpu/pixels.h"
 
 namespace unet::cpu::UNET_ISA {
@@ -142,7 +143,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, 
   const Labels labels{setting, score.c};
   RowSums* const sums = reinterpret_cast<RowSums*>(workspace.data);
 
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, score.count()))
   for (int row = 0; row < rows; ++row) {
     sum_row(labels, label, weight, row / H, row % H, &sums[row]);
   }
@@ -158,7 +159,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, 
   const double z = normalizer(setting.normalization, score, valid, weights);
   const float scale = z == 0 ? 0.0f : static_cast<float>(setting.loss_weight / z);
 
-#pragma omp parallel for schedule(static) num_threads(ctx.threads)
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, score.count()))
   for (int row = 0; row < rows; ++row) {
     const int n = row / H, h = row % H;
     double loss = 0;
