@@ -53,10 +53,13 @@ template <int G>
   int ic = 0;
   for (; ic + kLanes <= IC; ic += kLanes) {
     const vfloat x = load(pixel + ic);
+#pragma GCC unroll 4
     for (int g = 0; g < G; ++g) acc[g] += x * load(weight + g * IC + ic);
   }
+#pragma GCC unroll 4
   for (int g = 0; g < G; ++g) to[g] = sum_lanes<kLanes>(acc[g]);
   for (; ic < IC; ++ic) {
+#pragma GCC unroll 4
     for (int g = 0; g < G; ++g) to[g] += pixel[ic] * weight[g * IC + ic];
   }
 }
@@ -78,8 +81,10 @@ template <int V>
   vfloat acc[V] = {};
   for (int w = 0; w < bottom.w; ++w, x += bottom.pixel_stride, diff += top_diff.pixel_stride) {
     const vfloat d = splat(*diff);
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) acc[v] += d * load(x + v * kLanes);
   }
+#pragma GCC unroll 4
   for (int v = 0; v < V; ++v) store(sum + v * kLanes, load(sum + v * kLanes) + acc[v]);
 }
 
