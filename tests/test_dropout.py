@@ -54,6 +54,19 @@ def test_mask_words(shape, on_threads):
     )
 
 
+def test_threshold():
+    """A word equal to ratio * 2^32 is kept, one below it is not."""
+    words = reference.philox4x32(np.arange(4096)[:, None] * [1, 0, 0, 0], (0, 0)).reshape(-1)
+    exact = np.flatnonzero(words == words.astype(np.float32))  # ratios that float32 holds
+    assert exact.size > 10
+    shape = (1, 1, 1, words.size)
+    for index in exact[:10]:
+        ratio = float(words[index]) / 2.0**32
+        mask = ops.dropout_mask(shape, ratio, seed=0)
+        np.testing.assert_array_equal(mask[0, 0, 0], words >= words[index])
+        assert mask[0, 0, 0, index] == 1
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 0.75])
 def test_kept_fraction(ratio):
     """Within five standard deviations, over blobs that differ in seed, iteration and layer."""
