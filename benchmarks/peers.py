@@ -30,6 +30,28 @@ def _sample(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return data, label, weight
 
 
+def _unet_native(mode: str, tile: int, width: int, threads: int) -> Callable[[], object]:
+    from unet_native import models
+    from unet_native.net import Net
+    from unet_native.ops import Context
+    from unet_native.solver import SGDSolver, SolverSettings
+
+    data, label, weight = _sample(tile)
+    spec = models.fig1(base_width=width, tile=tile)
+    context = Context(threads=threads)
+    if mode == "forward":
+        net = Net(spec, "TEST", seed=1, plan="lean", context=context)
+        return lambda: net.forward(data=data)
+    solver = SGDSolver(
+        SolverSettings(base_lr=1e-4, momentum=0.99, random_seed=1),
+        spec,
+        feed=lambda _: {"data": data, "label": label, "weight": weight},
+        plan="lean",
+        context=context,
+    )
+    return lambda: solver.step(1)
+
+
 def _torch(name: str, mode: str, tile: int, width: int, threads: int) -> Callable[[], object]:
     import torch
     from torch import nn

@@ -1,4 +1,4 @@
-"""conv3x3: values of all passes and algorithms, tile positions, adjoint identity, gradient, errors."""
+"""conv3x3: values of all passes and algorithms, tile positions, adjoint identity, errors."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_bad_input():
         ops.conv3x3_forward(bottom, weight, bias, out=ops.empty((1, 4, 5, 3)))
     with pytest.raises(ValueError, match="top_diff must be 1x4x4x3"):
         ops.conv3x3_backward_weights(bottom, np.zeros((1, 4, 4, 4), np.float32))
-    with pytest.raises(ValueError, match="bottom_diff must be|top_diff must be"):
+    with pytest.raises(ValueError, match="top_diff must be 1x4x4x4"):
         ops.conv3x3_backward_data(top_diff, weight, out=ops.empty((1, 2, 6, 6)))
     with pytest.raises(ValueError, match='unknown algorithm "fft"'):
         ops.conv3x3_forward(bottom, weight, bias, algorithm="fft")
