@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from small_net import MODELS, inputs_of, random_biases, small_spec
-from unet_native import models
+from unet_native import arena, models
+from unet_native.arena import Buffer
 from unet_native.net import Net
 from unet_native.ops import Context
 
@@ -96,3 +100,43 @@ def test_lean_refuses_what_it_does_not_keep():
         net.backward()
     with pytest.raises(ValueError, match="needs plan='lean'"):
         Net(small_spec("fig1"), transient_param_diffs=True)
+
+
+def test_placement_of_random_lifetimes():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        buffers = []
+        for i in range(40):
+            first, last = np.sort(rng.integers(0, 30, 2))
+            buffers.append(Buffer(f"b{i}", int(rng.integers(1, 5000)), int(first), int(last)))
+        size = arena.place(buffers)
+        assert arena.least_bytes(buffers) <= size <= 1.3 * arena.least_bytes(buffers)
+        for time in range(30):
+            living = sorted((b.offset, b.end) for b in buffers if b.first <= time <= b.last)
+            assert all(end <= start for (_, end), (start, _) in pairwise(living))
+            assert all(start >= 0 and end <= size for start, end in living)
+
+
+def arena_of(net: Net) -> np.ndarray:
+    """The array whose memory the blobs of `net` lie in."""
+    array = net.blobs["score"].data
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def test_a_net_lets_its_old_arena_go_before_it_takes_a_new_one():
+    net = Net(small_spec("fig1"), "TEST", plan="lean", seed=0)
+    net.forward(**inputs_of(net))
+    old = weakref.ref(arena_of(net))
+    allocate, alive = arena.allocate, []
+
+    def allocate_and_look(nbytes):
+        alive.append(old() is not None)
+        return allocate(nbytes)
+
+    net.blobs["data"].reshape(2, 2, 52, 52)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arena, "allocate", allocate_and_look)
+        net.forward()
+    assert alive == [False]

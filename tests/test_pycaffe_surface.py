@@ -101,6 +101,7 @@ def test_reshaping_an_input_reshapes_the_net():
     assert blob.data is data
     assert score.shape == net.blobs["score"].shape == (1, 3, 12, 4)
     assert relative_l2(score, reference_of(net).forward(data=data)["score"]) < 1e-5
+    assert net.spec.layers[0].input_param.shape == ((2, 2, 44, 48),)
     fresh = Net(small_spec("fig1"), "TEST", params_of=net, data=(1, 2, 52, 44))
     assert np.array_equal(fresh.forward(data=data)["score"], score)
     with pytest.raises(ValueError, match="only inputs can be reshaped"):

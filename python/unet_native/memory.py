@@ -28,11 +28,9 @@ class Memory:
         return self._flat(("layer", layer.name, step))
 
     def bind(self, layers: list[Layer], blobs: Mapping[str, Blob]) -> None:
-        """Hands every blob that owns no memory, and every layer, its arrays."""
-        plan = self._plan
+        """Hands these blobs, those that own no memory, and all layers their arrays."""
         for name, blob in blobs.items():
-            if name not in plan.inputs:
-                blob.data, blob.diff = self._blob(name, "data"), self._blob(name, "diff")
+            blob.data, blob.diff = self._blob(name, "data"), self._blob(name, "diff")
         for layer in layers:
             layer.bottom_diffs = [
                 self._array(("layer", layer.name, f"addend{i}"), blob.shape)

@@ -139,12 +139,18 @@ class Net:
         )
 
     def _bind(self) -> None:
-        """Lays the blobs into a new arena."""
-        self._memory = Memory(self.plan)
-        self._memory.bind(self.layers, self._all_blobs)
+        """Lays the blobs into a new arena; the old one goes first."""
+        own = {k: blob for k, blob in self._all_blobs.items() if k not in self.inputs}
+        self._workspaces = {}
+        for blob in own.values():
+            blob.data = blob.diff = None
+        for layer in self.layers:
+            layer.release()
+        memory = Memory(self.plan)
+        memory.bind(self.layers, own)
         self._bound_inputs = {name: self._all_blobs[name].data for name in self.inputs}
         self._workspaces = {
-            (layer, step): self._memory.workspace(layer, step)
+            (layer, step): memory.workspace(layer, step)
             for layer in self.layers
             for step in ("forward", "backward_weights", "backward_data")
         }

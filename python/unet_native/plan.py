@@ -47,7 +47,7 @@ class Step(NamedTuple):
 class Plan:
     """The plan of one net for given shapes.
 
-    inputs    blobs that own their memory; shapes: of all blobs
+    shapes    of all blobs
     fused     position of a ReLU -> its negative_slope, where the convolution before applies it
     backward  the steps of the backward pass, in order
     homes     blob -> (blob in whose memory it lies, first channel there)
@@ -69,7 +69,6 @@ class Plan:
         self.kind = kind
         self.lean = kind == "lean"
         self._graph = graph
-        self.inputs = graph.inputs
         self.shapes = shapes
         self._transient = transient_param_diffs
         self.fused = _fused(graph.layers)

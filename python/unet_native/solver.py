@@ -144,6 +144,10 @@ class SGDSolver:
         self._first_iter = 0
         self._callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
+    def memory(self) -> dict[str, int]:
+        """Bytes that training holds, by use."""
+        return self.net.memory() | {"history": sum(array.nbytes for array in self.history)}
+
     @property
     def lr(self) -> float:
         """Learning rate of the iteration that comes next."""

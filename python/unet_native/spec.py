@@ -166,20 +166,22 @@ class NetSpec:
 
         Raises ValueError for a name that is no input.
         """
-        left = dict(shapes)
-        layers = []
+        layers, inputs = [], set()
         for layer in self.layers:
-            if layer.type == "Input" and set(layer.top) & set(left):
+            if layer.type == "Input":
+                inputs.update(layer.top)
                 old = layer.input_param.shape
-                given = [left.pop(top, None) for top in layer.top]
-                new = [
-                    tuple(shape) if shape is not None else old[i if len(old) > 1 else 0]
-                    for i, shape in enumerate(given)
-                ]
-                layer = replace(layer, input_param=InputParameter(tuple(new)))
+                old = old * len(layer.top) if len(old) == 1 else old
+                if not old and all(top in shapes for top in layer.top):
+                    old = ((),) * len(layer.top)  # given none so far
+                new = tuple(
+                    tuple(shapes.get(top, shape))
+                    for top, shape in zip(layer.top, old, strict=False)
+                )
+                layer = replace(layer, input_param=InputParameter(new))
             layers.append(layer)
-        if left:
-            raise ValueError(f"network {self.name!r} has no input named {sorted(left)[0]!r}")
+        if unknown := set(shapes) - inputs:
+            raise ValueError(f"network {self.name!r} has no input named {min(unknown)!r}")
         return replace(self, layers=tuple(layers))
 
     def to_json(self) -> str:

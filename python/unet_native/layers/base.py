@@ -127,6 +127,10 @@ class Layer:
             wanted = f"{low}" if low == high else f"{low} to {high}"
             raise self.refuse(f"{wanted} {what} blobs wanted, {count} given")
 
+    def release(self) -> None:
+        """Lets go of all arrays but the parameters."""
+        self.bottom_diffs, self.workspace, self.kept = [], None, {}
+
     # --- what the net asks before it runs ---
 
     def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
