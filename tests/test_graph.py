@@ -129,6 +129,22 @@ def test_concat_crops_larger_bottoms_to_their_centre():
         ([data(1, 1, 9, 9), LayerSpec("r", "ReLU", (), ("a",))], "1 bottom blobs wanted, 0 given"),
         (
             [
+                data(1, 1, 6, 6, name="x"),
+                data(1, 1, 7, 6, name="y"),
+                LayerSpec("c", "Concat", ("x", "y"), ("z",)),
+            ],
+            "nor cropped evenly",
+        ),
+        (
+            [
+                data(1, 1, 6, 6, name="x"),
+                data(1, 1, 5, 5, name="y"),
+                LayerSpec("c", "Crop", ("x", "y"), ("z",), crop_param=CropParameter(offset=(2,))),
+            ],
+            "a window of 5 from 2 on does not fit into 6",
+        ),
+        (
+            [
                 data(1, 1, 9, 9),
                 conv("a", "data", "a"),
                 conv("b", "a", "b"),
@@ -147,7 +163,7 @@ def test_concat_crops_larger_bottoms_to_their_centre():
                     convolution_param=ConvolutionParameter(num_output=1, kernel_size=5),
                 ),
             ],
-            "kernel_size 5",
+            "kernel_size 5 with stride 1 is not .*there are: 3 with stride 1, 1 with stride 1",
         ),
     ],
 )

@@ -7,9 +7,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
-
-Array = NDArray[np.float32]
 
 
 def shaped(memory: NDArray, shape: Shape) -> NDArray:

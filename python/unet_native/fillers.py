@@ -17,11 +17,9 @@ from collections.abc import Callable
 from math import prod, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
+from unet_native.ops.arrays import Array
 from unet_native.spec import FillerParameter, Shape
-
-Array = NDArray[np.float32]
 
 
 def generator(seed: int, layer: int, param: int) -> np.random.Generator:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_native import arena
-from unet_native.blob import Array, Blob, shaped
+from unet_native.blob import Blob, shaped
 from unet_native.layers import Layer
+from unet_native.ops.arrays import Array
 from unet_native.parameters import param_shaped
 from unet_native.plan import Key, Plan
 from unet_native.spec import Shape

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from unet_native import layers, parameters
-from unet_native.blob import Array, Blob
+from unet_native.blob import Blob
 from unet_native.graph import Graph
 from unet_native.layers import Execution
 from unet_native.memory import Memory
 from unet_native.ops import Context
+from unet_native.ops.arrays import Array
 from unet_native.parameters import Parameter
 from unet_native.plan import Plan
 from unet_native.spec import NetSpec, Shape

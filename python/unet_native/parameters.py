@@ -9,8 +9,9 @@ from math import prod
 import numpy as np
 
 from unet_native import arena, fillers
-from unet_native.blob import Array, Blob, filter_shaped
+from unet_native.blob import Blob, filter_shaped
 from unet_native.layers import Layer
+from unet_native.ops.arrays import Array
 from unet_native.spec import ParamSpec, Shape
 
 
@@ -88,21 +89,22 @@ def make(
     to fill new ones, which otherwise are 0. diffs: whether to keep diffs. Raises ValueError where
     `source` has other shapes.
     """
-    wanted = [shape_of(param, shapes) for param in parameters]
-    shared = [param.layer.name in source for param in parameters]
-    own = [param for param, is_shared in zip(parameters, shared, strict=True) if not is_shared]
-    own_shapes = [s for s, is_shared in zip(wanted, shared, strict=True) if not is_shared]
-    fresh = iter(_in_arena(own, own_shapes))
-    diff_arrays = _in_arena(parameters, wanted) if diffs else [None] * len(parameters)
-    for param, shape, is_shared, diff in zip(parameters, wanted, shared, diff_arrays, strict=True):
-        if is_shared:
-            theirs = source[param.layer.name]
-            data = theirs[param.index].data if param.index < len(theirs) else None
-            if data is None or data.shape != shape:
-                raise param.layer.refuse(f"cannot share parameters: {shape} is wanted")
-        else:
-            data = next(fresh)
-            if fill:
-                rng = fillers.generator(seed, param.layer.index, param.index)
-                fillers.fill(data, param.layer.fillers()[param.index], rng)
-        param.layer.blobs.append(Blob(data, diff))
+    wanted = {param: shape_of(param, shapes) for param in parameters}
+    new = [param for param in parameters if param.layer.name not in source]
+    data = dict(zip(new, _in_arena(new, [wanted[param] for param in new]), strict=True))
+    for param in parameters:
+        if param not in data:
+            data[param] = _shared(param, wanted[param], source[param.layer.name])
+        elif fill:
+            rng = fillers.generator(seed, param.layer.index, param.index)
+            fillers.fill(data[param], param.layer.fillers()[param.index], rng)
+    diff_arrays = _in_arena(parameters, list(wanted.values())) if diffs else [None] * len(wanted)
+    for param, diff in zip(parameters, diff_arrays, strict=True):
+        param.layer.blobs.append(Blob(data[param], diff))
+
+
+def _shared(param: Parameter, shape: Shape, blobs: Sequence[Blob]) -> Array:
+    if param.index >= len(blobs) or blobs[param.index].shape != shape:
+        theirs = [blob.shape for blob in blobs]
+        raise param.layer.refuse(f"cannot share parameters of shapes {theirs}, {shape} is wanted")
+    return blobs[param.index].data

@@ -125,7 +125,7 @@ class Plan:
         others = [x for x in self._graph.readers(name) if x is not concat]
         return (
             len(self.shapes[name]) == 4
-            and not concat.crops(i, [self.shapes[bottom] for bottom in concat.spec.bottom])
+            and not concat.excess(i, [self.shapes[bottom] for bottom in concat.spec.bottom])
             and concat.spec.bottom.count(name) == 1
             and name not in self._graph.inputs
             and all(

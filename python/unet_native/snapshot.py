@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unet_native.blob import Array
 from unet_native.errors import UserError
 from unet_native.files import write_atomically
 from unet_native.net import Net
+from unet_native.ops.arrays import Array
 from unet_native.spec import NetSpec, Shape
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def load_model(path: str | Path, phase: str = "TEST", **options: object) -> tupl
     snapshot = read(path)
     try:
         net = Net(snapshot.spec, phase, seed=snapshot.seed, fill=False, **options)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+    except (ValueError, MemoryError) as error:
+        raise UserError(f"{path}: its network cannot be built here ({error})") from error
     copy_params(snapshot, net)
     return net, snapshot
 

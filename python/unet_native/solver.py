@@ -27,11 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from unet_native import ops, parameters
-from unet_native.blob import Array
 from unet_native.learning_rate import Schedule
 from unet_native.net import Net
 from unet_native.ops import Context
-from unet_native.ops.arrays import flat_memory
+from unet_native.ops.arrays import Array, flat_memory
 from unet_native.parameters import Parameter
 from unet_native.spec import NetSpec, Shape
 
@@ -94,7 +93,8 @@ class SGDSolver:
     feed       inputs of the training net's pass k = iteration * iter_size + i; without it, the
                net's input blobs are as the caller has filled them
     test_feed  inputs of a test net's pass k; there is one test net if settings.test_iter is set
-    plan, algorithm, context, shapes: as for Net
+    plan, algorithm, context, shapes: as for Net. The lean plan leaves parameters alone on which no
+               loss depends; Caffe, and the observable plan, let them decay
 
     Attributes as in pycaffe: `net`, `test_nets`, `iter`, `lr`. Beyond: `loss` of the last
     iteration, `smoothed_loss` over the last average_loss ones, `history` (momentum, one array for

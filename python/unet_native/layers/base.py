@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import NDArray
 
 from unet_native.blob import Blob
 from unet_native.ops import Context
+from unet_native.ops.arrays import Array
 from unet_native.spec import FillerParameter, LayerSpec, Shape
-
-Array = NDArray[np.float32]
 
 
 @dataclass

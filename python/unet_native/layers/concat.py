@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from unet_native import ops
-from unet_native.blob import Array, with_four_axes
+from unet_native.blob import with_four_axes
 from unet_native.layers.base import Layer
+from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
 
 
@@ -28,12 +29,10 @@ class Concat(Layer):
         first, axis = bottoms[0], self.spec.concat_param.axis
         if not 0 <= axis < len(first):
             raise self.refuse(f"axis {axis} does not exist in a bottom of shape {first}")
-        for shape in bottoms[1:]:
-            extra = [b - a for i, (a, b) in enumerate(zip(first, shape, strict=False)) if i != axis]
-            if (
-                len(shape) != len(first)
-                or any(d < 0 or d % 2 for d in extra)
-                or (any(extra) and extra != [0] * (len(extra) - 2) + extra[-2:])
+        for i, shape in enumerate(bottoms):
+            excess = self.excess(i, bottoms)
+            if len(shape) != len(first) or any(
+                on < 2 or pixels < 0 or pixels % 2 for on, pixels in excess.items()
             ):
                 raise self.refuse(
                     f"a bottom of shape {shape} can neither be joined to {first} along axis {axis} "
@@ -42,20 +41,19 @@ class Concat(Layer):
         length = sum(shape[axis] for shape in bottoms)
         return [(*first[:axis], length, *first[axis + 1 :])]
 
-    def crops(self, bottom: int, bottoms: list[Shape]) -> bool:
-        """Whether that bottom is larger than the first."""
+    def excess(self, bottom: int, bottoms: list[Shape]) -> dict[int, int]:
+        """By how much that bottom is larger than the first, on each axis where it is."""
+        pairs = enumerate(zip(bottoms[0], bottoms[bottom], strict=False))
         axis = self.spec.concat_param.axis
-        others = [shape[:axis] + shape[axis + 1 :] for shape in (bottoms[0], bottoms[bottom])]
-        return others[0] != others[1]
+        return {on: size - first for on, (first, size) in pairs if on != axis and size != first}
 
     def _slices(self, top: Array) -> list[Array]:
         """The part of `top` that belongs to each bottom."""
         axis, start, slices = self.spec.concat_param.axis, 0, []
         for bottom in self.bottom:
             length = bottom.shape[axis]
-            slices.append(
-                with_four_axes(top[(slice(None),) * axis + (slice(start, start + length),)])
-            )
+            part = top[(slice(None),) * axis + (slice(start, start + length),)]
+            slices.append(with_four_axes(part))
             start += length
         return slices
 

@@ -56,9 +56,10 @@ class _FilterLayer(Layer):
         if p.num_output < 1:
             raise self.refuse("num_output must be at least 1")
         if (p.kernel_size, p.stride) not in self.kernels:
+            offered = ", ".join(f"{size} with stride {stride}" for size, stride in self.kernels)
             raise self.refuse(
-                f"kernel_size {p.kernel_size} with stride {p.stride} is not supported (there are: "
-                + ", ".join(f"{size} with stride {stride})" for size, stride in self.kernels)
+                f"kernel_size {p.kernel_size} with stride {p.stride} is not supported "
+                f"(there are: {offered})"
             )
         if (p.pad, p.group, p.dilation) != (0, 1, 1):
             raise self.refuse("only pad 0, group 1 and dilation 1 are supported")

@@ -59,7 +59,7 @@ class Crop(Layer):
         axis = p.axis if p.alignment == "offset" else 2
         top = data[:axis] + reference[axis:]
         for size, start, length in zip(data, self.offsets, top, strict=True):
-            if start + length > size:
+            if start < 0 or start + length > size:
                 raise self.refuse(
                     f"a window of {length} from {start} on does not fit into {size} "
                     f"(bottoms {data} and {reference})"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 
 from unet_native import ops
-from unet_native.blob import Array, with_four_axes
+from unet_native.blob import with_four_axes
 from unet_native.layers.base import Layer
+from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
 
 NORMALIZATIONS = ("FULL", "VALID", "BATCH_SIZE", "NONE", "WEIGHT_SUM")
