@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-
-# Threads that wait sleep: spinning, they would take the cores from those they wait for wherever
-# other work runs beside the tests. OpenMP reads this when the core is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from unet_native.ops import Context
 

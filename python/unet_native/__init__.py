@@ -2,7 +2,11 @@
 
 from importlib import import_module
 
-from unet_native._core import version as __version__
+from unet_native._openmp import load_core
+
+load_core()
+
+from unet_native._core import version as __version__  # noqa: E402
 
 # Loaded when first asked for, so that importing the package is quick.
 _HOME = {
