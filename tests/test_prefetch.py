@@ -1,5 +1,7 @@
 """The thread that makes tiles ahead: order, bounded memory, errors, a clean end."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -54,3 +56,18 @@ def test_interrupt_in_the_consumer_ends_the_thread():
     with pytest.raises(KeyboardInterrupt):
         consume()
     assert not running()
+
+
+def test_program_that_forgets_to_close_ends_in_silence():
+    program = """
+import numpy as np
+from unet_native.data import DataSet, Prefetcher, Sampler
+image = np.random.default_rng(0).integers(0, 255, (80, 80)).astype(np.uint8)
+sampler = Sampler(DataSet.from_arrays([image], [image > 99]), 188, 100)
+samples = Prefetcher(sampler.sample)
+next(samples)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ class Prefetcher:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
         self._thread.start()
+        # A thread inside the compiled core must not outlive the interpreter.
+        atexit.register(self.close)
 
     def _work(self) -> None:
         iteration = self._start
@@ -55,7 +58,7 @@ class Prefetcher:
                 self._queue.put(item, timeout=0.1)
             except queue.Full:
                 continue
-            return True
+            return not self._closing.is_set()
         return False
 
     def __iter__(self) -> Iterator[Any]:
@@ -72,6 +75,7 @@ class Prefetcher:
 
     def close(self) -> None:
         """End the thread and drop what it has made."""
+        atexit.unregister(self.close)
         self._closing.set()
         while True:
             try:

@@ -2,8 +2,8 @@
 
 For demonstrations and tests: no real image need be shipped. Cells are the regions of a warped
 power diagram in space, cut plane by plane; membranes are dark lines of varying width and contrast
-that fade where they are cut obliquely; mitochondria, vesicles and granular cytoplasm are as dark as
-membranes, so that no threshold separates these from cells, while their form does.
+that fade where they are cut obliquely; mitochondria and vesicles are as dark as membranes, and the
+staining is uneven. So no threshold finds the cells, while form and local contrast do.
 """
 
 from __future__ import annotations
@@ -95,22 +95,22 @@ def _draw(
     shape = cells.shape
     numbers, index = np.unique(cells, return_inverse=True)
     brightness = rng.normal(0, 8, len(numbers))[index.reshape(shape)]
-    grain = 17 * _smooth_noise(rng, shape, 1.3) + 8 * _smooth_noise(rng, shape, 4)
+    grain = 12 * _smooth_noise(rng, shape, 1.3) + 8 * _smooth_noise(rng, shape, 4)
     image = _CYTOPLASM + brightness + grain
     image = _add_mitochondria(rng, image, membrane_distance)
     image = _add_vesicles(rng, image, membrane_distance)
 
     # Obliquely cut membranes: wide and faint.
-    oblique = np.clip(_smooth_noise(rng, shape, 22) - 0.9, 0, 1)
+    oblique = np.clip(_smooth_noise(rng, shape, 22) - 1.3, 0, 1)
     spread = half_width * (0.75 + 1.2 * oblique)
-    contrast = np.clip(0.95 + 0.13 * _smooth_noise(rng, shape, 6), 0, 1) * (1 - 0.6 * oblique)
+    contrast = np.clip(0.97 + 0.07 * _smooth_noise(rng, shape, 6), 0, 1) * (1 - 0.35 * oblique)
     line = contrast * np.exp(-0.5 * (membrane_distance / spread) ** 2)
     image += line * (_DARKEST - image)
 
     image = ndimage.gaussian_filter(image, 0.9)
-    shade = 1 + 0.06 * _smooth_noise(rng, shape, 80)
-    image = 128 + (image - 128) * shade * rng.uniform(0.85, 1.1) + rng.uniform(-12, 12)
-    image += rng.normal(0, 10, shape) + 7 * _smooth_noise(rng, shape, 0.7)
+    image = 128 + (image - 128) * rng.uniform(0.85, 1.1) + rng.uniform(-12, 12)
+    image += 36 * _smooth_noise(rng, shape, 55)  # uneven staining
+    image += rng.normal(0, 9, shape) + 5 * _smooth_noise(rng, shape, 0.7)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
@@ -149,7 +149,7 @@ def _add_vesicles(
 ) -> np.ndarray:
     """Clusters of small dark rings and spots."""
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
-    for _ in range(rng.poisson(image.size / 5000)):
+    for _ in range(rng.poisson(image.size / 9000)):
         cluster = rng.uniform(0, image.shape, 2)
         for y, x in cluster + rng.normal(0, 11, (rng.integers(3, 18), 2)):
             if not (0 <= y < image.shape[0] and 0 <= x < image.shape[1]):
