@@ -1,0 +1,479 @@
+"""Training: it learns, it resumes bit for bit, and what is on the disk is always whole."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unet_native import snapshot
+from unet_native.data.augment import AugmentSettings
+from unet_native.data.dataset import DataSet
+from unet_native.data.synthetic import synthetic_em
+from unet_native.errors import UserError
+from unet_native.evaluate import ScoredSlice, evaluate
+from unet_native.model_file import Model
+from unet_native.train import DivergenceError, Observer, Trainer, TrainSettings
+from unet_native.train.interrupt import Interrupt
+from unet_native.train.log import Log, Row, read_log
+from unet_native.train.prior import PriorCheck
+from unet_native.train.run_directory import RunDirectory
+
+SMALL = TrainSettings(
+    depth=2, base_width=4, tile=76, iterations=12, test_interval=4, snapshot=5, base_lr=2e-3
+)
+
+
+def discs(slices=3, size=72, seed=0):
+    """Bright discs on a dark, noisy ground: labels follow from grey values nearly everywhere."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size]
+    labels = np.zeros((slices, size, size), np.uint8)
+    for label in labels:
+        for _ in range(7):
+            y, x, radius = rng.uniform(5, size - 5), rng.uniform(5, size - 5), rng.uniform(4, 9)
+            label |= (np.hypot(rows - y, columns - x) < radius).astype(np.uint8)
+    images = 60 + 90 * labels + rng.normal(0, 15, labels.shape)
+    return images.clip(0, 255).astype(np.uint8), labels
+
+
+def data_set(slices=3, seed=0, normaliser="zscore"):
+    return DataSet.from_arrays(*discs(slices, seed=seed), normaliser=normaliser)
+
+
+def sets():
+    training = data_set()
+    return training, data_set(2, seed=1, normaliser=training.normaliser)
+
+
+def tensors(path):
+    file = snapshot.read(path)
+    return {name: file.array(name) for name in file.shapes}
+
+
+def assert_same_tensors(one, two):
+    one, two = tensors(one), tensors(two)
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+class Recorder(Observer):
+    def __init__(self):
+        self.rows, self.scores, self.snapshots, self.warnings = [], [], [], []
+
+    def iteration(self, row, iterations):
+        self.rows.append(row)
+
+    def validated(self, iteration, scores, best):
+        self.scores.append((iteration, scores, best))
+
+    def snapshot(self, path):
+        self.snapshots.append(path.name)
+
+    def warning(self, text):
+        self.warnings.append(text)
+
+
+# --- learning ---
+
+
+def test_overfits_one_slice(tmp_path):
+    images, labels = synthetic_em(1, 96, seed=3)
+    dataset = DataSet.from_arrays(images, labels > 0)
+    settings = TrainSettings(
+        depth=3,
+        base_width=8,
+        tile=108,
+        iterations=400,
+        seed=1,
+        base_lr=5e-3,
+        lr_policy="poly",
+        power=1.0,
+        snapshot=1000,
+        augment=AugmentSettings.none(),
+    )
+    Trainer(tmp_path / "run", dataset, settings=settings).train()
+    model = Model.load(tmp_path / "run")
+    scores = evaluate([ScoredSlice("0", model.segment(images[0]), dataset[0].labels)])
+    assert scores["v_rand"] > 0.95
+    assert scores["pixel_error"] < 0.08
+
+
+def test_validation_keeps_the_best(tmp_path):
+    training, validation = sets()
+    recorder = Recorder()
+    settings = replace(SMALL, iterations=40, test_interval=5, base_lr=1e-2)
+    trainer = Trainer(tmp_path / "run", training, validation, settings, observer=recorder)
+    assert trainer.train()
+    assert [i for i, _, _ in recorder.scores] == [5, 10, 15, 20, 25, 30, 35, 40]
+    v_rands = [scores["v_rand"] for _, scores, _ in recorder.scores]
+    for k, (_, _, best) in enumerate(recorder.scores):
+        assert best == (v_rands[k] > max(v_rands[:k], default=-1))
+    model = Model.load(tmp_path / "run")
+    assert model.provenance["iteration"] == 5 * (1 + v_rands.index(max(v_rands)))
+    assert trainer.best_score == max(v_rands)
+    again = [ScoredSlice(s.name, model.segment(s.raw), s.labels, s.ignore) for s in validation]
+    assert evaluate(again)["v_rand"] == pytest.approx(max(v_rands), abs=1e-12)
+
+
+def test_three_classes(tmp_path):
+    images, labels = discs(2)
+    labels[:, 36:] *= 2
+    training = DataSet.from_arrays(images, labels, classes=3)
+    recorder = Recorder()
+    Trainer(tmp_path / "run", training, training, SMALL, observer=recorder).train()
+    assert set(recorder.scores[0][1]) == {"pixel_error", "iou"}
+    assert Model.load(tmp_path / "run").segment(images[0]).shape == (3, 72, 72)
+
+
+def test_log_and_files(tmp_path):
+    training, validation = sets()
+    recorder = Recorder()
+    Trainer(tmp_path / "run", training, validation, SMALL, observer=recorder).train()
+    files = sorted(str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*.*"))
+    assert files == [
+        "curves.png",
+        "log.csv",
+        "model.safetensors",
+        "settings.json",
+        "snapshots/iter_10.safetensors",
+        "snapshots/iter_12.safetensors",
+    ]
+    assert recorder.snapshots == [
+        "iter_5.safetensors",
+        "iter_10.safetensors",
+        "iter_12.safetensors",
+    ]
+    with (tmp_path / "run" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["iteration"]) for row in rows] == list(range(1, 13))
+    assert [row["iteration"] for row in rows if row["v_rand"]] == ["4", "8", "12"]
+    assert [float(row["loss"]) for row in rows] == [row.loss for row in recorder.rows]
+    assert [float(row["lr"]) for row in rows] == [
+        pytest.approx(2e-3 * (1 + 1e-3 * k) ** -0.75) for k in range(12)
+    ]
+
+
+# --- exactness ---
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct"])
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, algorithm):
+    training, validation = sets()
+    settings = replace(SMALL, algorithm=algorithm)
+    Trainer(tmp_path / "whole", training, validation, settings).train()
+    first = replace(settings, iterations=7)
+    Trainer(tmp_path / "parts", training, validation, first).train()
+    resumed = Trainer(tmp_path / "parts", training, validation, settings, resume=True)
+    assert resumed.iteration == 7
+    resumed.train()
+    for name in ("model.safetensors", "snapshots/iter_12.safetensors"):
+        whole, parts = (tmp_path / run / name for run in ("whole", "parts"))
+        assert_same_tensors(whole, parts)
+        assert whole.read_bytes() == parts.read_bytes()
+    logs = [read_log(tmp_path / run / "log.csv") for run in ("whole", "parts")]
+    assert [replace(row, seconds=0) for row in logs[0]] == [
+        replace(row, seconds=0) for row in logs[1]
+    ]
+
+
+def test_stopped_and_resumed_at_every_iteration(tmp_path):
+    training, validation = sets()
+    Trainer(tmp_path / "whole", training, validation, SMALL).train()
+    resume, count = False, 0
+    while True:
+        trainer = Trainer(tmp_path / "parts", training, validation, SMALL, resume=resume)
+        before = trainer.iteration
+        done = trainer.train(stop=lambda t=trainer, b=before: t.iteration > b)
+        resume, count = True, count + 1
+        if done:
+            break
+    assert count == 13  # the last one for the interrupted validation only
+    final = "snapshots/iter_12.safetensors"
+    assert_same_tensors(tmp_path / "whole" / final, tmp_path / "parts" / final)
+    assert_same_tensors(
+        tmp_path / "whole" / "model.safetensors", tmp_path / "parts" / "model.safetensors"
+    )
+
+
+def test_an_interrupted_validation_is_made_up_for(tmp_path):
+    training, validation = sets()
+    Trainer(tmp_path / "whole", training, validation, SMALL).train()
+    asked = []
+
+    class StopWhileValidating(Observer):
+        def validating(self, done, slices):
+            asked.append(done)
+
+    trainer = Trainer(
+        tmp_path / "parts", training, validation, SMALL, observer=StopWhileValidating()
+    )
+    assert not trainer.train(stop=lambda: asked)
+    assert trainer.iteration == 4
+    assert read_log(tmp_path / "parts" / "log.csv")[-1].scores == {}
+    Trainer(tmp_path / "parts", training, validation, SMALL, resume=True).train()
+    logs = [read_log(tmp_path / run / "log.csv") for run in ("whole", "parts")]
+    assert [row.scores for row in logs[0]] == [row.scores for row in logs[1]]
+
+
+def test_threads_do_not_matter(tmp_path):
+    from unet_native.ops import Context
+
+    training = data_set()
+    for threads in (1, 3):
+        context = Context(threads=threads)
+        Trainer(tmp_path / str(threads), training, settings=SMALL, context=context).train()
+    assert_same_tensors(tmp_path / "1" / "model.safetensors", tmp_path / "3" / "model.safetensors")
+
+
+# --- guards ---
+
+
+def test_divergence_stops_and_keeps_the_snapshot(tmp_path):
+    training = data_set()
+    trainer = Trainer(tmp_path / "run", training, settings=SMALL)
+    trainer.train(stop=lambda: trainer.iteration >= 6)
+    good = (tmp_path / "run" / "snapshots" / "iter_6.safetensors").read_bytes()
+    model = (tmp_path / "run" / "model.safetensors").read_bytes()
+    wild = Trainer(tmp_path / "run", training, settings=SMALL, resume=True)
+    wild.solver.net.parameters[2].blob.data[0] = np.nan
+    with pytest.raises(DivergenceError, match=r"iteration 7: .* nan.*iter_6.*--base-lr") as caught:
+        wild.train()
+    assert "\n" not in str(caught.value)
+    assert RunDirectory(tmp_path / "run").snapshot_paths()[0].name == "iter_6.safetensors"
+    assert (tmp_path / "run" / "snapshots" / "iter_6.safetensors").read_bytes() == good
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == model
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    trainer = Trainer(tmp_path / "run", data_set(), settings=SMALL)
+
+    def poison():
+        trainer.solver.history[-1][...] = np.inf
+        trainer.solver.net.parameters[-1].blob.data[...] = np.inf
+        return trainer.iteration >= 5
+
+    with pytest.raises(DivergenceError):
+        trainer.train(stop=poison)
+    assert RunDirectory(tmp_path / "run").snapshot_paths() == []
+
+
+def test_prior_check_speaks_up():
+    label = np.zeros((1, 1, 10, 10), np.float32)
+    label[..., :3] = 1
+    weight = np.ones_like(label)
+    check = PriorCheck(2)
+    check.add(label, weight)
+    entropy = -(0.3 * np.log(0.3) + 0.7 * np.log(0.7))
+    assert check.entropy == pytest.approx(entropy)
+    assert check.complaint(499, 5.0) is None
+    assert "learnt nothing" in check.complaint(500, entropy)
+    assert check.complaint(501, entropy) is None, "once is enough"
+    learning = PriorCheck(2)
+    learning.add(label, weight)
+    assert learning.complaint(500, 0.9 * entropy) is None
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    training = data_set()
+    Trainer(tmp_path / "run", training, settings=replace(SMALL, iterations=2)).train()
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*.*")}
+    with pytest.raises(UserError, match="holds a run already"):
+        Trainer(tmp_path / "run", training, settings=SMALL)
+    for changed in (replace(SMALL, seed=1), replace(SMALL, base_lr=1.0)):
+        with pytest.raises(UserError, match="other settings"):
+            Trainer(tmp_path / "run", training, settings=changed, resume=True)
+    with pytest.raises(UserError, match="other training data"):
+        Trainer(tmp_path / "run", data_set(seed=5), settings=SMALL, resume=True)
+    with pytest.raises(UserError, match="larger --iterations"):
+        Trainer(tmp_path / "run", training, settings=replace(SMALL, iterations=1), resume=True)
+    with pytest.raises(UserError, match="no run to resume"):
+        Trainer(tmp_path / "none", training, settings=SMALL, resume=True)
+    assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*.*")}
+    assert not (tmp_path / "none").exists()
+
+
+def test_damaged_newest_snapshot_falls_back(tmp_path):
+    training = data_set()
+    Trainer(tmp_path / "run", training, settings=SMALL).train()
+    newest = tmp_path / "run" / "snapshots" / "iter_12.safetensors"
+    reference = tensors(newest)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    recorder = Recorder()
+    trainer = Trainer(tmp_path / "run", training, settings=SMALL, resume=True, observer=recorder)
+    assert trainer.iteration == 10
+    assert "iter_12" in recorder.warnings[0]
+    trainer.train()
+    again = tensors(newest)
+    for name, array in reference.items():
+        np.testing.assert_array_equal(array, again[name])
+
+
+def test_fine_tuning(tmp_path):
+    training = data_set()
+    Trainer(tmp_path / "first", training, settings=SMALL).train()
+    model = Model.load(tmp_path / "first")
+    tuned = Trainer(tmp_path / "second", training, settings=SMALL, weights=model)
+    for name, blobs in tuned.solver.net.params.items():
+        np.testing.assert_array_equal(blobs[0].data, model.net.params[name][0].data)
+    with pytest.raises(UserError, match="do not fit"):
+        Trainer(tmp_path / "third", training, settings=replace(SMALL, base_width=6), weights=model)
+    images, labels = discs(2)
+    labels[:, 36:] *= 2
+    classes = DataSet.from_arrays(images, labels, classes=3)
+    other = Trainer(tmp_path / "third", classes, settings=SMALL, weights=model)
+    np.testing.assert_array_equal(
+        other.solver.net.params["conv_d0a-b"][0].data, model.net.params["conv_d0a-b"][0].data
+    )
+
+
+def test_settings_are_refused_in_one_sentence():
+    for wrong in (
+        {"net": "unet"},
+        {"tile": 75},
+        {"tile": 3},
+        {"base_width": 0},
+        {"iterations": 0},
+        {"seed": -1},
+        {"base_lr": 0.0},
+    ):
+        with pytest.raises(UserError, match="--" + next(iter(wrong)).replace("_", "-")):
+            replace(SMALL, **wrong)
+    assert TrainSettings.from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
+
+
+def test_a_half_written_row_is_dropped(tmp_path):
+    path = tmp_path / "log.csv"
+    log = Log(path)
+    for k in (1, 2, 3):
+        log.append(Row(k, 1 / k, 0.1 + 0.2, 1e-3, 0.5, {"iou": k / 7} if k == 2 else {}))
+    log.close()
+    text = path.read_text()
+    path.write_text(text + text.splitlines()[-1][:9])
+    again = Log(path, keep=2)
+    again.close()
+    assert again.rows == log.rows[:2]
+    assert path.read_text() == "".join(text.splitlines(keepends=True)[:3])
+
+
+# --- signals ---
+
+_PROGRAM = """
+import sys
+from test_train import SMALL, sets
+from dataclasses import replace
+from unet_native.train import Observer, Trainer
+from unet_native.train.interrupt import Interrupt
+
+class Tell(Observer):
+    def iteration(self, row, iterations):
+        print(row.iteration, flush=True)
+
+training, validation = sets()
+settings = replace(SMALL, iterations=100000, snapshot=int(sys.argv[3]), test_interval=50)
+trainer = Trainer(sys.argv[1], training, validation, settings, resume=sys.argv[2] == "resume",
+                  observer=Tell())
+with Interrupt(lambda name: print("got", name, flush=True)) as interrupt:
+    trainer.train(stop=lambda: interrupt)
+sys.exit(interrupt.exit_status)
+"""
+
+
+@contextmanager
+def python(program, *arguments):
+    """A process that runs `program`; killed at the end if it still lives."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=os.path.dirname(__file__),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def training(run, mode="new", snapshot=1000):
+    """A process that trains, and has done one iteration at least."""
+    with python(_PROGRAM, run, mode, snapshot) as process:
+        assert any(line.strip().isdigit() for line in process.stdout), "no iteration was done"
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_acknowledged_and_leaves_a_snapshot(tmp_path, number):
+    with training(tmp_path / "run") as process:
+        process.send_signal(number)
+        sent = time.monotonic()
+        acknowledged = next(line for line in process.stdout if line.startswith("got"))
+        assert acknowledged == f"got {number.name}\n"
+        assert time.monotonic() - sent < 0.3
+        assert process.wait(20) == 128 + number
+    newest = RunDirectory(tmp_path / "run").snapshot_paths()[0]
+    done = read_log(tmp_path / "run" / "log.csv")[-1].iteration
+    assert snapshot.read(newest).iteration == done
+    assert RunDirectory(tmp_path / "run").model.exists()
+
+
+def test_killed_at_any_moment_leaves_a_readable_snapshot(tmp_path):
+    run = tmp_path / "run"
+    mode = "new"
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        with training(run, mode, snapshot=1) as process:  # a snapshot in each iteration
+            time.sleep(rng.uniform(0.05, 0.4))
+            process.kill()
+        paths = RunDirectory(run).snapshot_paths()
+        assert paths
+        for path in paths:
+            tensors(path)
+        mode = "resume"
+    settings = replace(SMALL, iterations=100000, snapshot=1, test_interval=50)
+    trainer = Trainer(run, *sets(), settings, resume=True)
+    assert trainer.iteration == snapshot.read(paths[0]).iteration
+    trainer.train(stop=lambda: True)
+    assert not list((run / "snapshots").glob(".*")), "leftovers of killed processes"
+
+
+_SLOW_TO_OBEY = """
+import time
+from unet_native.train.interrupt import Interrupt
+
+def say(word):
+    return lambda name: print(word, name, flush=True)
+
+with Interrupt(say("got"), say("left")):
+    print("ready", flush=True)
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        time.sleep(0.1)
+"""
+
+
+def test_a_second_signal_leaves_at_once():
+    with python(_SLOW_TO_OBEY) as process:
+        for expected in ("ready\n", "got SIGINT\n", "left SIGINT\n"):
+            assert process.stdout.readline() == expected
+            process.send_signal(signal.SIGINT)
+        assert process.wait(2) == 130
+
+
+def test_interrupt_gives_the_handlers_back():
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt(lambda name: None) as interrupt:
+        assert signal.getsignal(signal.SIGINT) is not before
+        assert not interrupt
+        assert interrupt.exit_status == 0
+    assert signal.getsignal(signal.SIGINT) is before
