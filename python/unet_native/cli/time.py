@@ -1,0 +1,140 @@
+"""``unet-native time``: how long a forward pass and a training step take here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unet_native.cli import options
+
+_MEGABYTE = 1e6
+
+
+def time(
+    net: Annotated[str, typer.Option("--net", metavar="fig1|phseg_v5", help="Network.")] = "fig1",
+    tile: Annotated[int, typer.Option("--tile", help="Side of the input tile, px.")] = 572,
+    base_width: Annotated[
+        int, typer.Option("--base-width", min=1, help="Channels of the first level.")
+    ] = 64,
+    depth: Annotated[int, typer.Option("--depth", min=1, max=8, help="Levels.")] = 5,
+    iterations: Annotated[
+        int, typer.Option("--iterations", min=1, help="Timed iterations, after one to warm up.")
+    ] = 5,
+    threads: options.Threads = 0,
+    algorithm: Annotated[
+        str,
+        typer.Option("--algorithm", metavar="auto|direct", help="Of the 3x3 convolutions."),
+    ] = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Time the network: forward pass, backward pass, whole training step; and peak memory.
+
+    forward: inference, phase TEST, nothing kept. backward: of a training pass. step: all that
+    training does in an iteration, with dropout, weight map and momentum, but for making the tile.
+    """
+    from unet_native._core import Context
+    from unet_native.train.settings import TrainSettings
+
+    settings = TrainSettings(
+        net=net, tile=tile, base_width=base_width, depth=depth, algorithm=algorithm, seed=1
+    )
+    context = Context(threads=threads)
+    result: dict[str, object] = {"forward_s": _time_forward(settings, context, iterations)}
+    result["backward_s"], result["step_s"] = _time_training(settings, context, iterations)
+    result["peak_rss_mb"] = round(_peak_rss() / _MEGABYTE, 1)
+    result["threads"] = context.threads
+    result["isa"] = context.isa
+    if as_json:
+        import json
+
+        print(json.dumps(result))
+    else:
+        _print_table(result, f"{net}, tile {tile}, base width {base_width}, depth {depth}")
+
+
+def _time_forward(settings, context, iterations: int) -> list[float]:
+    from time import perf_counter
+
+    from unet_native.net import Net
+
+    network = settings.network(channels=1, classes=2)
+    net = Net(network, "TEST", seed=1, plan="lean", algorithm=settings.algorithm, context=context)
+    inputs = {"data": _tile(settings)["data"]}
+    seconds = []
+    for _ in range(1 + iterations):
+        start = perf_counter()
+        net.forward(**inputs)
+        seconds.append(perf_counter() - start)
+    return _rounded(seconds[1:])
+
+
+def _time_training(settings, context, iterations: int) -> tuple[list[float], list[float]]:
+    from time import perf_counter
+
+    from unet_native.solver import SGDSolver
+
+    network, inputs = settings.network(channels=1, classes=2), _tile(settings)
+    solver = SGDSolver(
+        settings.solver(),
+        network,
+        feed=lambda iteration: inputs,
+        plan="lean",
+        algorithm=settings.algorithm,
+        context=context,
+    )
+    backward, step = [], []
+    for _ in range(1 + iterations):
+        solver.net.forward(**inputs)
+        start = perf_counter()
+        solver.net.backward(on_param_diff=lambda param: None)
+        middle = perf_counter()
+        solver.step(1)
+        backward.append(middle - start)
+        step.append(perf_counter() - middle)
+    return _rounded(backward[1:]), _rounded(step[1:])
+
+
+def _tile(settings) -> dict:
+    """Inputs of a training pass: random, but like real ones in distribution."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    shape = (1, 1, settings.tile_out, settings.tile_out)
+    data = rng.standard_normal((1, 1, settings.tile, settings.tile), np.float32)
+    label = (rng.random(shape) < 0.8).astype(np.float32)
+    return {"data": data, "label": label, "weight": 0.5 + rng.random(shape, np.float32)}
+
+
+def _peak_rss() -> float:
+    """Largest resident size of this process so far, in bytes.
+
+    getrusage's figure would include what the process was before it became this program.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return 1024.0 * int(line.split()[1])
+    except OSError:
+        pass
+    import resource
+
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _rounded(seconds: list[float]) -> list[float]:
+    return [round(value, 6) for value in seconds]
+
+
+def _print_table(result: dict, title: str) -> None:
+    from statistics import median
+
+    print(f"{title}; {result['threads']} threads, {result['isa']}")
+    for name in ("forward", "backward", "step"):
+        seconds = result[f"{name}_s"]
+        print(
+            f"{name:8}  {median(seconds):8.3f} s   "
+            f"({min(seconds):.3f} to {max(seconds):.3f}, {len(seconds)} iterations)"
+        )
+    print(f"peak memory of the process {result['peak_rss_mb']:.0f} MB")

@@ -1,0 +1,272 @@
+"""``unet-native train``: from images and labels to a network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unet_native.cli import options
+from unet_native.cli.console import note, progress, warn
+
+if TYPE_CHECKING:
+    from unet_native.data.dataset import DataSet
+    from unet_native.model_file import Model
+    from unet_native.train import Trainer, TrainSettings
+
+_SETTINGS = "Network and training"
+_DATA = "Data"
+
+
+def _setting(name: str, default: str, text: str, **more: Any) -> Any:
+    """An option that overrides a setting of TrainSettings, or of the run that is resumed."""
+    return typer.Option(name, help=text, show_default=default, rich_help_panel=_SETTINGS, **more)
+
+
+def _data(name: str, text: str, **more: Any) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=_DATA, **more)
+
+
+def train(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the run.")],
+    images: Annotated[
+        Path | None, _data("--images", "Folder of images, or one image or stack.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        _data(
+            "--labels",
+            "Folder of labels, or one image or stack. Not needed where NAME_masks.tif lies beside "
+            "each NAME.tif.",
+        ),
+    ] = None,
+    validation: Annotated[
+        str | None,
+        _data(
+            "--validation",
+            "Slices to hold back: numbers counted from 0, or a fraction (the last ones), or a "
+            "folder with NAME_masks.tif files or with subfolders images and labels.",
+            metavar="DIR|20-23|0.2",
+        ),
+    ] = None,
+    foreground: options.Foreground = None,
+    label_kind: options.LabelKind = "auto",
+    ignore: options.Ignore = None,
+    axes: options.Axes = None,
+    normaliser: Annotated[
+        str,
+        _data("--normaliser", "Of grey values.", metavar="zscore|percentile|minmax|dtype"),
+    ] = "zscore",
+    net: Annotated[
+        str | None, _setting("--net", "fig1", "Network.", metavar="fig1|phseg_v5")
+    ] = None,
+    base_width: Annotated[
+        int | None, _setting("--base-width", "64", "Channels of the first level.")
+    ] = None,
+    depth: Annotated[int | None, _setting("--depth", "5", "Levels.")] = None,
+    tile: Annotated[int | None, _setting("--tile", "572", "Side of the input tile, px.")] = None,
+    iterations: Annotated[int | None, _setting("--iterations", "5000", "How many in all.")] = None,
+    seed: Annotated[int | None, _setting("--seed", "0", "Decides whatever is random.")] = None,
+    base_lr: Annotated[
+        float | None, _setting("--base-lr", "0.001", "Learning rate at the start.")
+    ] = None,
+    test_interval: Annotated[
+        int | None, _setting("--test-interval", "250", "Iterations between two validations.")
+    ] = None,
+    snapshot: Annotated[
+        int | None, _setting("--snapshot", "250", "Iterations between two snapshots.")
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        _setting("--algorithm", "auto", "Of the 3x3 convolutions.", metavar="auto|direct"),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Start from the network of an earlier run.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the output folder.")
+    ] = False,
+    threads: options.Threads = 0,
+) -> int | None:
+    """Train a network.
+
+    The data are checked first. The run's folder gets model.safetensors (the network that validated
+    best, or else the latest), log.csv, curves.png and snapshots. Ctrl-C lets the iteration finish
+    and leaves a snapshot to --resume from; a second Ctrl-C leaves at once.
+    """
+    from unet_native._core import Context
+    from unet_native.data.check import check_training_set
+    from unet_native.errors import UserError
+    from unet_native.model_file import Model
+    from unet_native.train import Trainer
+    from unet_native.train.run_directory import RunDirectory
+
+    source = {
+        "images": _absolute(images),
+        "labels": _absolute(labels),
+        "validation": validation,
+        "foreground": foreground,
+        "label_kind": label_kind,
+        "ignore": ignore,
+        "axes": axes,
+        "normaliser": normaliser,
+    }
+    given = {
+        "net": net,
+        "base_width": base_width,
+        "depth": depth,
+        "tile": tile,
+        "iterations": iterations,
+        "seed": seed,
+        "base_lr": base_lr,
+        "test_interval": test_interval,
+        "snapshot": snapshot,
+        "algorithm": algorithm,
+    }
+    directory = RunDirectory(output)
+    if resume:
+        if weights is not None:
+            raise UserError("--weights starts a new run, --resume continues one: give one of them")
+        if images is None:
+            source = directory.read_settings()["source"]
+    else:
+        directory.refuse_existing()
+        if images is None:
+            raise UserError("--images is missing: give the folder or stack to train on")
+    model = None if weights is None else Model.load(weights)
+    settings = _settings(given, directory if resume else None, model)
+    training, held_back = _load(source)
+    print(check_training_set(training, held_back).text(), flush=True)
+    trainer = Trainer(
+        output,
+        training,
+        held_back,
+        settings,
+        weights=model,
+        resume=resume,
+        context=Context(threads=threads),
+        source=source,
+    )
+    print(_describe(trainer), flush=True)
+    return _run(trainer)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _settings(given: dict[str, Any], resumed: Any, model: Model | None) -> TrainSettings:
+    """What was given on the command line, over the settings of the run, over the defaults."""
+    from dataclasses import replace
+
+    from unet_native.train import TrainSettings
+
+    settings = TrainSettings()
+    if resumed is not None:
+        settings = TrainSettings.from_dict(resumed.read_settings()["settings"])
+    elif model is not None and "settings" in model.provenance:
+        old = TrainSettings.from_dict(model.provenance["settings"])
+        settings = replace(settings, net=old.net, depth=old.depth, base_width=old.base_width)
+    return replace(settings, **{name: v for name, v in given.items() if v is not None})
+
+
+def _load(source: dict[str, Any]) -> tuple[DataSet, DataSet | None]:
+    """Training and validation set."""
+    from unet_native.data.load import load_training_set, split_indices
+
+    wish, normaliser = source["validation"], source["normaliser"]
+    reading = {name: source[name] for name in ("axes", "label_kind", "foreground", "ignore")}
+    dataset = load_training_set(
+        source["images"], source["labels"], normaliser=normaliser, **reading
+    )
+    if wish is None:
+        return dataset, None
+    if not Path(wish).is_dir():
+        training, held_back = (dataset.subset(part) for part in split_indices(wish, len(dataset)))
+        training = training.normalised(normaliser)
+        return training, held_back.normalised(training.normaliser)
+    images, labels = _validation_folders(Path(wish))
+    held_back = load_training_set(
+        images,
+        labels,
+        axes=source["axes"],
+        label_rule=dataset.label_rule,
+        normaliser=dataset.normaliser,
+    )
+    return dataset, held_back
+
+
+def _validation_folders(folder: Path) -> tuple[Path, Path | None]:
+    """Where images and labels lie: in two subfolders, or together in the folder itself."""
+    for images, labels in (
+        ("images", "labels"),
+        ("images", "masks"),
+        ("imgs", "masks"),
+        ("image", "label"),
+    ):
+        if (folder / images).is_dir() and (folder / labels).is_dir():
+            return folder / images, folder / labels
+    return folder, None
+
+
+def _describe(trainer: Trainer) -> str:
+    settings, net = trainer.settings, trainer.solver.net
+    count = sum(param.blob.count for param in net.parameters)
+    memory = sum(net.memory().values()) + 4 * sum(h.size for h in trainer.solver.history)
+    start = f"; resumed at iteration {trainer.iteration}" if trainer.iteration else ""
+    return (
+        f"network: {settings.net}, {settings.depth} levels, base width {settings.base_width}, "
+        f"{count:,} parameters; tile {settings.tile} -> {settings.tile_out}; {memory / 1e9:.2f} GB "
+        f"for weights, momentum and one tile; {settings.iterations} iterations{start}"
+    )
+
+
+def _run(trainer: Trainer) -> int | None:
+    """Trains until the end, or until a signal asks to stop."""
+    from unet_native.train.interrupt import Interrupt
+
+    def acknowledge(signal: str) -> None:
+        _say_now(
+            f"{signal}: finishing this iteration, then a snapshot is written; "
+            "once more leaves at once without it"
+        )
+
+    with (
+        Interrupt(acknowledge, lambda signal: _say_now(f"{signal}: left at once")) as interrupt,
+        progress("train") as update,
+    ):
+        trainer.observer = observer_on_console(update)
+        finished = trainer.train(stop=lambda: interrupt)
+    if not finished:
+        note(f"stopped after iteration {trainer.iteration}; go on with --resume")
+        return interrupt.exit_status
+    best = "" if trainer.best_score is None else f", best validation {trainer.best_score:.4f}"
+    print(f"{trainer.iteration} iterations{best} -> {trainer.run.model}")
+    return None
+
+
+def observer_on_console(update: Any) -> Any:
+    from unet_native.train import Observer
+
+    class OnConsole(Observer):
+        """Shows a run as a progress bar and a few lines."""
+
+        def iteration(self, row, iterations):
+            text = f"loss {row.smoothed_loss:.4f}, lr {row.lr:.2e}, {row.seconds:.2f} s/iteration"
+            update(row.iteration, iterations, text)
+
+        def validated(self, iteration, scores, best):
+            text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            note(f"iteration {iteration}: {text}{' (best so far)' if best else ''}")
+
+        def warning(self, text):
+            warn(text)
+
+    return OnConsole()
+
+
+def _say_now(text: str) -> None:
+    """From any thread, past every buffer."""
+    os.write(2, f"\n{text}\n".encode())
