@@ -92,7 +92,7 @@ def test_overfits_one_slice(tmp_path):
         depth=3,
         base_width=8,
         tile=108,
-        iterations=400,
+        iterations=1000,
         seed=1,
         base_lr=5e-3,
         lr_policy="poly",
@@ -104,7 +104,7 @@ def test_overfits_one_slice(tmp_path):
     model = Model.load(tmp_path / "run")
     scores = evaluate([ScoredSlice("0", model.segment(images[0]), dataset[0].labels)])
     assert scores["v_rand"] > 0.95
-    assert scores["pixel_error"] < 0.08
+    assert scores["pixel_error"] < 0.05
 
 
 def test_validation_keeps_the_best(tmp_path):
