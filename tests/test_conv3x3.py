@@ -264,3 +264,33 @@ def test_bad_input():
         ops.conv3x3_backward_weights(
             bottom, top_diff, weight_diff=np.zeros((4, 2, 3, 3), np.float32)
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base_width", [16, 64])
+def test_accuracy_on_the_real_layers(base_width):
+    """On every layer of the 572-pixel network, Winograd stays within 1e-4 of the direct sums."""
+    size, ic, layers = 572, 1, []
+    for level in range(5):  # contracting path
+        oc = base_width << level
+        layers += [(ic, size, oc), (oc, size - 2, oc)]
+        size, ic = (size - 4) // 2 if level < 4 else size - 4, oc
+    for level in reversed(range(4)):  # expanding path
+        oc, size = base_width << level, 2 * size
+        layers += [(2 * oc, size, oc), (oc, size - 2, oc)]
+        size -= 4
+    assert size == 388
+    for ic, size, oc in layers:
+        bottom, weight, bias, top_diff = operands((1, ic, size, size, oc))
+        weight *= np.float32(np.sqrt(2 / (9 * ic)))
+        bottom, top_diff = ops.channels_last(bottom), ops.channels_last(top_diff)
+        direct, winograd = (
+            (
+                ops.conv3x3_forward(bottom, weight, bias, algorithm=algorithm),
+                ops.conv3x3_backward_data(top_diff, weight, algorithm=algorithm),
+                ops.conv3x3_backward_weights(bottom, top_diff, algorithm=algorithm)[0],
+            )
+            for algorithm in ("direct", "winograd")
+        )
+        for one, two in zip(direct, winograd, strict=True):
+            assert_close(two, one.astype(np.float64), 1e-4)
