@@ -2,18 +2,12 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from unet_native import snapshot
+from small_run import SMALL, Recorder, assert_same_tensors, data_set, discs, sets, tensors
 from unet_native.data.augment import AugmentSettings
 from unet_native.data.dataset import DataSet
 from unet_native.data.synthetic import synthetic_em
@@ -21,66 +15,9 @@ from unet_native.errors import UserError
 from unet_native.evaluate import ScoredSlice, evaluate
 from unet_native.model_file import Model
 from unet_native.train import DivergenceError, Observer, Trainer, TrainSettings
-from unet_native.train.interrupt import Interrupt
 from unet_native.train.log import Log, Row, read_log
 from unet_native.train.prior import PriorCheck
 from unet_native.train.run_directory import RunDirectory
-
-SMALL = TrainSettings(
-    depth=2, base_width=4, tile=76, iterations=12, test_interval=4, snapshot=5, base_lr=2e-3
-)
-
-
-def discs(slices=3, size=72, seed=0):
-    """Bright discs on a dark, noisy ground: labels follow from grey values nearly everywhere."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    labels = np.zeros((slices, size, size), np.uint8)
-    for label in labels:
-        for _ in range(7):
-            y, x, radius = rng.uniform(5, size - 5), rng.uniform(5, size - 5), rng.uniform(4, 9)
-            label |= (np.hypot(rows - y, columns - x) < radius).astype(np.uint8)
-    images = 60 + 90 * labels + rng.normal(0, 15, labels.shape)
-    return images.clip(0, 255).astype(np.uint8), labels
-
-
-def data_set(slices=3, seed=0, normaliser="zscore"):
-    return DataSet.from_arrays(*discs(slices, seed=seed), normaliser=normaliser)
-
-
-def sets():
-    training = data_set()
-    return training, data_set(2, seed=1, normaliser=training.normaliser)
-
-
-def tensors(path):
-    file = snapshot.read(path)
-    return {name: file.array(name) for name in file.shapes}
-
-
-def assert_same_tensors(one, two):
-    one, two = tensors(one), tensors(two)
-    assert one.keys() == two.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
-
-
-class Recorder(Observer):
-    def __init__(self):
-        self.rows, self.scores, self.snapshots, self.warnings = [], [], [], []
-
-    def iteration(self, row, iterations):
-        self.rows.append(row)
-
-    def validated(self, iteration, scores, best):
-        self.scores.append((iteration, scores, best))
-
-    def snapshot(self, path):
-        self.snapshots.append(path.name)
-
-    def warning(self, text):
-        self.warnings.append(text)
-
 
 # --- learning ---
 
@@ -160,6 +97,23 @@ def test_log_and_files(tmp_path):
     assert [float(row["lr"]) for row in rows] == [
         pytest.approx(2e-3 * (1 + 1e-3 * k) ** -0.75) for k in range(12)
     ]
+
+
+def test_warmup_scales_the_rate(tmp_path):
+    plain = replace(SMALL, weight_decay=0.0, lr_policy="fixed", iterations=1)
+    runs = {
+        "warm": replace(plain, warmup=4),
+        "low": replace(plain, base_lr=plain.base_lr / 4),
+    }
+    for name, settings in runs.items():
+        Trainer(tmp_path / name, data_set(), settings=settings).train()
+    one, two = (tensors(tmp_path / name / "model.safetensors") for name in runs)
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-7, err_msg=name)
+    recorder = Recorder()
+    longer = replace(runs["warm"], iterations=6)
+    Trainer(tmp_path / "longer", data_set(), settings=longer, observer=recorder).train()
+    assert [row.lr / SMALL.base_lr for row in recorder.rows] == [0.25, 0.5, 0.75, 1, 1, 1]
 
 
 # --- exactness ---
@@ -362,118 +316,3 @@ def test_a_half_written_row_is_dropped(tmp_path):
     again.close()
     assert again.rows == log.rows[:2]
     assert path.read_text() == "".join(text.splitlines(keepends=True)[:3])
-
-
-# --- signals ---
-
-_PROGRAM = """
-import sys
-from test_train import SMALL, sets
-from dataclasses import replace
-from unet_native.train import Observer, Trainer
-from unet_native.train.interrupt import Interrupt
-
-class Tell(Observer):
-    def iteration(self, row, iterations):
-        print(row.iteration, flush=True)
-
-training, validation = sets()
-settings = replace(SMALL, iterations=100000, snapshot=int(sys.argv[3]), test_interval=50)
-trainer = Trainer(sys.argv[1], training, validation, settings, resume=sys.argv[2] == "resume",
-                  observer=Tell())
-with Interrupt(lambda name: print("got", name, flush=True)) as interrupt:
-    trainer.train(stop=lambda: interrupt)
-sys.exit(interrupt.exit_status)
-"""
-
-
-@contextmanager
-def python(program, *arguments):
-    """A process that runs `program`; killed at the end if it still lives."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=os.path.dirname(__file__),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def training(run, mode="new", snapshot=1000):
-    """A process that trains, and has done one iteration at least."""
-    with python(_PROGRAM, run, mode, snapshot) as process:
-        assert any(line.strip().isdigit() for line in process.stdout), "no iteration was done"
-        yield process
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_acknowledged_and_leaves_a_snapshot(tmp_path, number):
-    with training(tmp_path / "run") as process:
-        process.send_signal(number)
-        sent = time.monotonic()
-        acknowledged = next(line for line in process.stdout if line.startswith("got"))
-        assert acknowledged == f"got {number.name}\n"
-        assert time.monotonic() - sent < 0.3
-        assert process.wait(20) == 128 + number
-    newest = RunDirectory(tmp_path / "run").snapshot_paths()[0]
-    done = read_log(tmp_path / "run" / "log.csv")[-1].iteration
-    assert snapshot.read(newest).iteration == done
-    assert RunDirectory(tmp_path / "run").model.exists()
-
-
-def test_killed_at_any_moment_leaves_a_readable_snapshot(tmp_path):
-    run = tmp_path / "run"
-    mode = "new"
-    rng = np.random.default_rng(0)
-    for _ in range(4):
-        with training(run, mode, snapshot=1) as process:  # a snapshot in each iteration
-            time.sleep(rng.uniform(0.05, 0.4))
-            process.kill()
-        paths = RunDirectory(run).snapshot_paths()
-        assert paths
-        for path in paths:
-            tensors(path)
-        mode = "resume"
-    settings = replace(SMALL, iterations=100000, snapshot=1, test_interval=50)
-    trainer = Trainer(run, *sets(), settings, resume=True)
-    assert trainer.iteration == snapshot.read(paths[0]).iteration
-    trainer.train(stop=lambda: True)
-    assert not list((run / "snapshots").glob(".*")), "leftovers of killed processes"
-
-
-_SLOW_TO_OBEY = """
-import time
-from unet_native.train.interrupt import Interrupt
-
-def say(word):
-    return lambda name: print(word, name, flush=True)
-
-with Interrupt(say("got"), say("left")):
-    print("ready", flush=True)
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        time.sleep(0.1)
-"""
-
-
-def test_a_second_signal_leaves_at_once():
-    with python(_SLOW_TO_OBEY) as process:
-        for expected in ("ready\n", "got SIGINT\n", "left SIGINT\n"):
-            assert process.stdout.readline() == expected
-            process.send_signal(signal.SIGINT)
-        assert process.wait(2) == 130
-
-
-def test_interrupt_gives_the_handlers_back():
-    before = signal.getsignal(signal.SIGINT)
-    with Interrupt(lambda name: None) as interrupt:
-        assert signal.getsignal(signal.SIGINT) is not before
-        assert not interrupt
-        assert interrupt.exit_status == 0
-    assert signal.getsignal(signal.SIGINT) is before

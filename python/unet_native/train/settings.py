@@ -23,7 +23,7 @@ class TrainSettings:
 
     From the paper: one large tile per iteration and a momentum of 0.99 (section 3), the weight map
     and the augmentation. Not in the paper, chosen by experiment and this project's own: base_lr,
-    its schedule, weight_decay and the number of iterations.
+    its schedule, the warm-up, weight_decay and the number of iterations.
 
     The schedule depends on the iteration alone, not on how many are planned: so a run may be
     prolonged, and N iterations followed by N more are the same as 2 N. With a momentum of 0.99 a
@@ -33,6 +33,10 @@ class TrainSettings:
     tile                     side of the input tile (px)
     iterations               how many in all
     seed                     decides initial weights, dropout, the order of slices, deformations
+    warmup                   iterations over which the rate rises evenly from 0. The initial loss is
+                             large (the paper's initialisation lets the variance grow along the
+                             expanding path), and with a momentum of 0.99 the first gradients push
+                             for a hundred iterations, which can leave units dead
     test_interval            iterations between two validations
     snapshot                 iterations between two snapshots
     algorithm                of the 3x3 convolutions, see unet_native.net.Net
@@ -48,6 +52,7 @@ class TrainSettings:
     lr_policy: str = "inv"
     gamma: float = 1e-3
     power: float = 0.75
+    warmup: int = 0
     momentum: float = 0.99
     weight_decay: float = 5e-4
     test_interval: int = 250
@@ -67,6 +72,8 @@ class TrainSettings:
             raise UserError(f"--algorithm {self.algorithm}: use {', '.join(ALGORITHMS)}")
         if not self.base_lr > 0:
             raise UserError(f"--base-lr must be positive, got {self.base_lr:g}")
+        if self.warmup < 0:
+            raise UserError(f"warmup must be at least 0 iterations, got {self.warmup}")
         if self.seed < 0:
             raise UserError(f"--seed must be at least 0, got {self.seed}")
         try:
@@ -88,6 +95,10 @@ class TrainSettings:
             classes=classes,
             tile=self.tile,
         )
+
+    def warmup_factor(self, iteration: int) -> float:
+        """What the rate of an iteration, counted from 0, is multiplied by."""
+        return min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
 
     def solver(self) -> SolverSettings:
         """The part that is Caffe's. Snapshots are left to the trainer."""

@@ -168,7 +168,11 @@ class Trainer:
     # --- one iteration ---
 
     def _iterate(self, stop: Callable[[], object]) -> None:
-        start, rate = time.perf_counter(), self.solver.lr
+        start = time.perf_counter()
+        factor = self.settings.warmup_factor(self.iteration)
+        rate = factor * self.solver.lr
+        # Caffe's policies know no warm-up; a weight of the loss has the same effect.
+        self.solver.net.blobs["loss"].diff[...] = factor
         self.solver.step(1)
         loss = self.solver.loss
         if not math.isfinite(loss):
