@@ -1,4 +1,4 @@
-"""Fixtures for tests of ops: every instruction set of this machine, several thread counts."""
+"""Fixtures. Ops: instruction sets and thread counts; commands: data and a run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from command_line import FAST, sources, write_folders
+from small_run import discs
 from unet_native.ops import Context
 
 Run = Callable[[Context], tuple[np.ndarray, ...] | np.ndarray]
@@ -48,3 +50,40 @@ def on_threads(isa: str) -> Callable[[Run], tuple[np.ndarray, ...] | np.ndarray]
 
 def _as_tuple(result: tuple[np.ndarray, ...] | np.ndarray) -> tuple[np.ndarray, ...]:
     return result if isinstance(result, tuple) else (result,)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Folders images and labels with 0.tif .. 3.tif; labels 0 and 255."""
+    folder = tmp_path_factory.mktemp("data")
+    write_folders(folder, *discs(4))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(data, tmp_path_factory):
+    """A folder with a run, trained for a moment on `data`."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    from unet_native import cli
+
+    status = cli.run(["train", *sources(data), "-o", str(run), "--validation", "3", *FAST])
+    assert status == 0
+    return run
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Runs a command that must fail with status 2 and one sentence on stderr; returns it."""
+
+    from unet_native import cli
+
+    def run(*arguments):
+        capsys.readouterr()
+        assert cli.run([str(argument) for argument in arguments]) == 2
+        error = capsys.readouterr().err
+        lines = [line for line in error.splitlines() if line.startswith("unet-native: ")]
+        assert len(lines) == 1, error
+        assert "Traceback" not in error
+        return lines[0]
+
+    return run

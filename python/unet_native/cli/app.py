@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from unet_native.cli.demo import demo
 from unet_native.cli.evaluate import evaluate
 from unet_native.cli.info import info
 from unet_native.cli.segment import segment
@@ -14,7 +15,7 @@ from unet_native.cli.time import time
 from unet_native.cli.train import train
 from unet_native.cli.weight_map import weight_map
 
-_COMMANDS = (train, segment, evaluate, weight_map, time, info)
+_COMMANDS = (train, segment, evaluate, weight_map, time, info, demo)
 
 
 def build_app() -> typer.Typer:

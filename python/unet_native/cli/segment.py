@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unet_native.cli import options
-from unet_native.cli.console import progress
+from unet_native.cli.console import Progress, progress
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from unet_native.data.images import ImageFile
+    from unet_native.model_file import Model
 
 
 def segment(
@@ -33,59 +36,66 @@ def segment(
 
     model = Model.load(run, context=Context(threads=threads))
     files = list_images(images, axes)
-    targets = _targets(files, output)
+    _refuse_losses(files, output)
     slices = sum(file.slices for file in files)
     done = 0
     with progress("segment") as update:
-        for file, (label_path, probability_path) in zip(files, targets, strict=True):
-            done = _segment_file(model, file, label_path, probability_path, done, slices, update)
+        for file in files:
+
+            def part(count: float, total: float, text: str, before: int = done) -> None:
+                update(before + count, slices, text)
+
+            segment_file(model, file, output, part)
+            done += file.slices
     plural = "s" * (len(files) != 1)
     print(f"{len(files)} image{plural} ({slices} slice{'s' * (slices != 1)}) -> {output}")
 
 
-def _segment_file(
-    model, file: ImageFile, label_path: Path, probability_path: Path, done: int, slices: int, update
-) -> int:
-    """Segments one file; returns how many slices are done then."""
+def segment_file(model: Model, file: ImageFile, output: Path, update: Progress) -> np.ndarray:
+    """Segments one file and writes the two results into the folder `output`.
+
+    Returns the probabilities, (slices, classes, H, W) float32. update: told slices done, in all.
+    """
     import numpy as np
 
     from unet_native.data.write import write_labels, write_probabilities
 
     planes = file.read()
-    labels = np.empty((len(planes), *file.size), np.uint8)
     probabilities = np.empty((len(planes), model.classes, *file.size), np.float32)
     for index, plane in enumerate(planes):
         name = file.slice_name(index)
 
-        def tiles(part: int, tiles: int, before: int = done, name: str = name) -> None:
-            update(before + part / tiles, slices, name)
+        def tiles(done: int, count: int, before: int = index, name: str = name) -> None:
+            update(before + done / count, len(planes), name)
 
         probabilities[index] = model.segment(plane, tiles, str(file.path))
-        labels[index] = probabilities[index].argmax(axis=0)
-        done += 1
+    label_path, probability_path = _targets(file, output)
     write_probabilities(probability_path, probabilities, file)
-    write_labels(label_path, labels, model.classes, file)
-    return done
+    write_labels(label_path, probabilities.argmax(axis=1), model.classes, file)
+    return probabilities
 
 
-def _targets(files: list[ImageFile], output: Path) -> list[tuple[Path, Path]]:
-    """Paths of labels and probabilities for each file; UserError if something would be lost."""
+def _targets(file: ImageFile, output: Path) -> tuple[Path, Path]:
+    """Paths of labels and probabilities."""
+    return output / f"{file.stem}.tif", output / f"{file.stem}_prob.tif"
+
+
+def _refuse_losses(files: list[ImageFile], output: Path) -> None:
+    """UserError if writing the results would destroy something."""
     from unet_native.errors import UserError
 
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is a file; give a folder for the results")
     inputs = {file.path.resolve() for file in files}
-    targets = [(output / f"{file.stem}.tif", output / f"{file.stem}_prob.tif") for file in files]
     taken: set[Path] = set()
-    for pair in targets:
-        for path in pair:
+    for file in files:
+        for path in _targets(file, output):
             if path.resolve() in inputs:
                 raise UserError(f"{path}: is one of the images; give another folder with -o")
             if path in taken:
                 raise UserError(f"{path}: two images would be written there; rename one of them")
             taken.add(path)
     _refuse_foreign(files, output)
-    return targets
 
 
 def _refuse_foreign(files: list[ImageFile], output: Path) -> None:
