@@ -271,6 +271,39 @@ def test_damaged_newest_snapshot_falls_back(tmp_path):
         np.testing.assert_array_equal(array, again[name])
 
 
+def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch):
+    recorder = Recorder()
+    trainer = Trainer(tmp_path / "run", data_set(), settings=SMALL, observer=recorder)
+    written, solver_snapshot = [], trainer.solver.snapshot
+
+    def sometimes_full(path):
+        written.append(path.name)
+        if len(written) in (1, 3):
+            raise UserError(f"{path}: cannot be written (No space left on device)")
+        return solver_snapshot(path)
+
+    monkeypatch.setattr(trainer.solver, "snapshot", sometimes_full)
+    trainer.train()
+    assert written == [f"iter_{k}.safetensors" for k in (5, 10, 12, 12)], "the last one is retried"
+    assert len(recorder.warnings) == 1
+    assert "No space left" in recorder.warnings[0]
+    assert RunDirectory(tmp_path / "run").snapshot_paths()[0].name == "iter_12.safetensors"
+
+
+def test_killed_before_the_first_snapshot(tmp_path):
+    training = data_set()
+    Trainer(tmp_path / "whole", training, settings=SMALL).train()
+    Trainer(tmp_path / "run", training, settings=SMALL).train()
+    for path in (tmp_path / "run" / "snapshots").iterdir():
+        path.unlink()
+    trainer = Trainer(tmp_path / "run", training, settings=SMALL, resume=True)
+    assert trainer.iteration == 0
+    trainer.train()
+    assert len(read_log(tmp_path / "run" / "log.csv")) == 12
+    final = "snapshots/iter_12.safetensors"
+    assert_same_tensors(tmp_path / "whole" / final, tmp_path / "run" / final)
+
+
 def test_fine_tuning(tmp_path):
     training = data_set()
     Trainer(tmp_path / "first", training, settings=SMALL).train()

@@ -72,6 +72,9 @@ def train(
     base_lr: Annotated[
         float | None, _setting("--base-lr", "0.001", "Learning rate at the start.")
     ] = None,
+    warmup: Annotated[
+        int | None, _setting("--warmup", "0", "Iterations over which the rate rises from 0.")
+    ] = None,
     test_interval: Annotated[
         int | None, _setting("--test-interval", "250", "Iterations between two validations.")
     ] = None,
@@ -121,6 +124,7 @@ def train(
         "iterations": iterations,
         "seed": seed,
         "base_lr": base_lr,
+        "warmup": warmup,
         "test_interval": test_interval,
         "snapshot": snapshot,
         "algorithm": algorithm,
