@@ -173,6 +173,33 @@ def sgd(
     return weight - history, history
 
 
+def adam(
+    weight: np.ndarray,
+    diff: np.ndarray,
+    histories: tuple[np.ndarray, np.ndarray],
+    *,
+    rate: float,
+    step: int,
+    momentum: float,
+    momentum2: float,
+    delta: float,
+    weight_decay: float = 0.0,
+    regularization: str = "L2",
+    scale: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """New weight and histories. momentum and momentum2 are rounded to float32, as in Caffe."""
+    beta1, beta2 = float(np.float32(momentum)), float(np.float32(momentum2))
+    weight = weight.astype(np.float64)
+    decayed = weight if regularization == "L2" else np.sign(weight)
+    g = scale * diff.astype(np.float64) + weight_decay * decayed
+    first = beta1 * histories[0].astype(np.float64) + (1 - beta1) * g
+    second = beta2 * histories[1].astype(np.float64) + (1 - beta2) * g**2
+    unbiased = first / (1 - beta1**step), second / (1 - beta2**step)
+    # The formula of Kingma and Ba, with the delta that Caffe's rearrangement means.
+    root = np.sqrt(unbiased[1]) + delta / np.sqrt(1 - beta2**step)
+    return weight - rate * unbiased[0] / root, first, second
+
+
 def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     """Ten rounds of Philox on counters (blocks, 4) of 32-bit words; see csrc/core/philox.h."""
     mask = np.uint64(0xFFFFFFFF)

@@ -16,6 +16,7 @@ void bind_dropout(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
 void bind_softmax_loss(pybind11::module_& m);
 void bind_sgd(pybind11::module_& m);
+void bind_adam(pybind11::module_& m);
 
 void bind_border_distance(pybind11::module_& m);
 void bind_warp(pybind11::module_& m);

@@ -64,6 +64,7 @@ PYBIND11_MODULE(_core, m) {
   unet::bind_softmax(m);
   unet::bind_softmax_loss(m);
   unet::bind_sgd(m);
+  unet::bind_adam(m);
 
   unet::bind_border_distance(m);
   unet::bind_warp(m);

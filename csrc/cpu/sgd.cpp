@@ -2,24 +2,18 @@
 #include "ops/sgd.h"
 
 #include "cpu/parallel.h"
+#include "cpu/regularize.h"
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
 namespace {
-
-[[gnu::always_inline]] inline vfloat sign(vfloat x) {
-  const vfloat one = splat(1.0f);
-  return (x > 0.0f ? one : vfloat{}) - (x < 0.0f ? one : vfloat{});
-}
 
 // `count` <= kLanes elements.
 template <class Load, class Store>
 [[gnu::always_inline]] inline void update(const SgdStep& step, float* weight, float* diff,
                                           float* history, Load load, Store store) {
   const vfloat w = load(weight);
-  const vfloat decayed = step.regularization == Regularization::kL2 ? w : sign(w);
-  const vfloat g = step.scale * load(diff) + step.weight_decay * decayed;
-  const vfloat h = step.momentum * load(history) + step.rate * g;
+  const vfloat h = step.momentum * load(history) + step.rate * regularized(step, load(diff), w);
   store(history, h);
   store(weight, w - h);
   if (step.keep_update) store(diff, h);

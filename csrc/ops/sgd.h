@@ -14,10 +14,9 @@
 #pragma once
 
 #include "core/dispatch.h"
+#include "ops/regularization.h"
 
 namespace unet {
-
-enum class Regularization { kL2, kL1 };
 
 struct SgdStep {
   float rate = 0, momentum = 0, weight_decay = 0, scale = 1;

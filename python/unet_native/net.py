@@ -65,7 +65,7 @@ class Net:
         self.loss = 0.0
         seed = secrets.randbits(63) if seed is None else seed
         self._execution = Execution(phase, seed, algorithm, context)
-        self.layers = [layers.create(s, i, self._execution) for i, s in spec.for_phase(phase)]
+        self.layers = layers.create_all(spec.for_phase(phase), self._execution, spec.name)
         self._layer_names = [layer.name for layer in self.layers]
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
         lean = plan == "lean"

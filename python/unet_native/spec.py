@@ -86,6 +86,15 @@ class DropoutParameter:
 
 
 @dataclass(frozen=True)
+class HDF5DataParameter:
+    """source: a text file with the names of HDF5 files, one a line."""
+
+    source: str = ""
+    batch_size: int = 0
+    shuffle: bool = False
+
+
+@dataclass(frozen=True)
 class InputParameter:
     shape: tuple[Shape, ...] = ()
 
@@ -119,8 +128,24 @@ class SoftmaxParameter:
 
 
 @dataclass(frozen=True)
+class ValueTransformationParameter:
+    """(bottom + offset) * scale; one value for all channels or one for each, none: 0 and 1.
+
+    Of Freiburg's 2019 fork.
+    """
+
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class LayerSpec:
-    """One layer. `include` names the one phase it belongs to; None: both."""
+    """One layer. `include` names the one phase it belongs to; None: both.
+
+    Of a layer that was read from a file: `where` names file and line, `problem` says what of it
+    this project does not run, and `original` is Caffe's message, to write it as it was. These are
+    not part of the network: they are not compared or stored.
+    """
 
     name: str
     type: str
@@ -136,11 +161,16 @@ class LayerSpec:
     convolution_param: ConvolutionParameter = ConvolutionParameter()
     crop_param: CropParameter = CropParameter()
     dropout_param: DropoutParameter = DropoutParameter()
+    hdf5_data_param: HDF5DataParameter = HDF5DataParameter()
     input_param: InputParameter = InputParameter()
     loss_param: LossParameter = LossParameter()
     pooling_param: PoolingParameter = PoolingParameter()
     relu_param: ReLUParameter = ReLUParameter()
     softmax_param: SoftmaxParameter = SoftmaxParameter()
+    value_transformation_param: ValueTransformationParameter = ValueTransformationParameter()
+    where: str = field(default="", compare=False)
+    problem: str = field(default="", compare=False)
+    original: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -203,7 +233,8 @@ def _to_plain(value: object) -> object:
         return {
             f.name: _to_plain(getattr(value, f.name))
             for f in dataclasses.fields(value)
-            if f.default is dataclasses.MISSING or getattr(value, f.name) != f.default
+            if f.compare
+            and (f.default is dataclasses.MISSING or getattr(value, f.name) != f.default)
         }
     if isinstance(value, tuple):
         return [_to_plain(item) for item in value]
@@ -213,7 +244,7 @@ def _to_plain(value: object) -> object:
 @cache
 def _field_types(message: type) -> dict[str, object]:
     hints = typing.get_type_hints(message)
-    return {f.name: hints[f.name] for f in dataclasses.fields(message)}
+    return {f.name: hints[f.name] for f in dataclasses.fields(message) if f.compare}
 
 
 def _from_plain(expected: typing.Any, value: object, where: str) -> typing.Any:

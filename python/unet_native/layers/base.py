@@ -55,6 +55,12 @@ class CoordinateMap:
         )
 
 
+def refusal(spec: LayerSpec, why: str) -> ValueError:
+    """The error that says what a layer cannot do, and where it stands."""
+    place = f"{spec.where}: " if spec.where else ""
+    return ValueError(f"{place}layer {spec.name!r} ({spec.type}): {why}")
+
+
 class Layer:
     """One layer of a net.
 
@@ -117,7 +123,7 @@ class Layer:
 
     def refuse(self, why: str) -> ValueError:
         """The error that says what this layer cannot do."""
-        return ValueError(f"layer {self.name!r} ({self.type}): {why}")
+        return refusal(self.spec, why)
 
     def _check_count(self, what: str, count: int, limits: tuple[int, int]) -> None:
         low, high = limits

@@ -1,8 +1,14 @@
-"""Input: blobs that whoever runs the net fills."""
+"""Where data come from: Input, filled by whoever runs the net, and HDF5Data, read from files."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
+from unet_native.errors import UserError
 from unet_native.layers.base import Layer
+from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
 
 
@@ -23,3 +29,97 @@ class Input(Layer):
 
     def forward(self) -> None:
         """Nothing: the data are there."""
+
+
+class HDF5Data(Layer):
+    """Each forward pass takes the next batch_size rows of the files, and goes round.
+
+    A row is what the first axis of a dataset counts; each top is the dataset of its name. With
+    shuffle, the order of files and of the rows within each is drawn anew, from the net's seed,
+    whenever it comes round. The position is not part of a snapshot: as in Caffe, a run that is
+    resumed begins with the first row.
+
+    The files stand in a list, one name a line. A relative name means, as in Caffe, one in the
+    working directory or else, unlike there, one beside the file that names it.
+    Source: Caffe hdf5_data_layer.cpp.
+    """
+
+    num_bottoms = (0, 0)
+    num_tops = (1, 1 << 30)
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        p = self.spec.hdf5_data_param
+        if p.batch_size < 1 or not p.source:
+            raise self.refuse("source and a batch_size of at least 1 are wanted")
+        source = beside(p.source, self.spec.where)
+        self._files = [beside(name, source) for name in _names_in(source)]
+        if not self._files:
+            raise UserError(f"{source}: names no HDF5 file")
+        self._rng = np.random.default_rng((self.execution.seed, self.index))
+        self._file_order = np.arange(len(self._files))
+        self._file = -1  # position in _file_order
+        self._rows: dict[str, Array] = {}
+        self._row_shapes: list[Shape] = []
+        self._next_file()
+
+    def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
+        return [(self.spec.hdf5_data_param.batch_size, *shape) for shape in self._row_shapes]
+
+    def forward(self) -> None:
+        for i in range(self.spec.hdf5_data_param.batch_size):
+            if self._row == len(self._row_order):
+                self._next_file()
+            row = self._row_order[self._row]
+            for name, top in zip(self.spec.top, self.top, strict=True):
+                top.data[i] = self._rows[name][row]
+            self._row += 1
+
+    def _next_file(self) -> None:
+        """Opens the next file, or the only one again, at its first row."""
+        shuffle = self.spec.hdf5_data_param.shuffle
+        self._file = (self._file + 1) % len(self._files)
+        if self._file == 0 and shuffle:
+            self._rng.shuffle(self._file_order)
+        path = self._files[self._file_order[self._file]]
+        if len(self._files) > 1 or not self._rows:
+            self._rows = self._read(path)
+        count = len(self._rows[self.spec.top[0]])
+        self._row_order = self._rng.permutation(count) if shuffle else np.arange(count)
+        self._row = 0
+
+    def _read(self, path: Path) -> dict[str, Array]:
+        from unet_native.caffe import hdf5
+
+        rows = hdf5.read_datasets(path, self.spec.top)
+        counts = {name: len(array) for name, array in rows.items()}
+        if len(set(counts.values())) > 1 or 0 in counts.values():
+            raise UserError(f"{path}: the datasets must have equally many rows, they have {counts}")
+        shapes = [rows[name].shape[1:] for name in self.spec.top]
+        if any(len(shape) > 3 for shape in shapes):
+            raise UserError(f"{path}: datasets of at most 4 axes are wanted, rows are {shapes}")
+        if self._row_shapes and shapes != self._row_shapes:
+            raise UserError(
+                f"{path}: rows of shapes {shapes}, those of the files before are "
+                f"{self._row_shapes}; give them a list of their own"
+            )
+        self._row_shapes = shapes
+        return rows
+
+
+def beside(name: str, place: str | Path) -> Path:
+    """The file `name`, in the working directory or else beside `place`, which names it.
+
+    place: a path, perhaps followed by a line ("net.prototxt, line 3").
+    """
+    path = Path(name)
+    other = Path(str(place).partition(", line ")[0]).parent / path
+    return other if not path.exists() and other.exists() else path
+
+
+def _names_in(source: Path) -> list[str]:
+    try:
+        return source.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise UserError(f"{source}: the list of HDF5 files cannot be read ({reason})") from error

@@ -104,6 +104,28 @@ def flat_memory(array: NDArray, name: str) -> NDArray:
     return memory.reshape(-1)
 
 
+def flat_alike(op: str, arrays: dict[str, Array]) -> list[Array]:
+    """The flat memory of dense float32 arrays that lie like the first one, `weight`.
+
+    Raises ValueError, naming `op` and the array, for another shape, memory order or dtype.
+    """
+    weight = next(iter(arrays.values()))
+    for name, array in arrays.items():
+        check_dtype(array, name)
+        if array.shape != weight.shape or _order(array) != _order(weight):
+            raise ValueError(
+                f"{op}: {name} must have the shape and memory order of weight "
+                f"({name} {array.shape} strides {array.strides}, "
+                f"weight {weight.shape} strides {weight.strides})"
+            )
+    return [flat_memory(array, name) for name, array in arrays.items()]
+
+
+def _order(array: Array) -> tuple[int, ...]:
+    """The strides of the axes that have more than one element."""
+    return tuple(s for s, size in zip(array.strides, array.shape, strict=True) if size > 1)
+
+
 def workspace_of(bytes_needed: int, workspace: Array | None) -> Array:
     """`workspace`, or for None a new one of `bytes_needed`; the core checks the size.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unet_native import _core
-from unet_native.ops.arrays import Array, check_dtype, context_or_default, flat_memory
+from unet_native.ops.arrays import Array, context_or_default, flat_alike
 
 
 def sgd_update(
@@ -31,17 +31,9 @@ def sgd_update(
     Source: Caffe sgd_solver.cpp.
     """
     arrays = {"weight": weight, "diff": diff, "history": history}
-    for name, array in arrays.items():
-        check_dtype(array, name)
-        if array.shape != weight.shape or _order(array) != _order(weight):
-            raise ValueError(
-                f"sgd_update: {name} must have the shape and memory order of weight "
-                f"({name} {array.shape} strides {array.strides}, "
-                f"weight {weight.shape} strides {weight.strides})"
-            )
     _core.sgd_update(
         context_or_default(context),
-        *(flat_memory(array, name) for name, array in arrays.items()),
+        *flat_alike("sgd_update", arrays),
         rate,
         momentum,
         weight_decay,
@@ -49,8 +41,3 @@ def sgd_update(
         regularization,
         keep_update,
     )
-
-
-def _order(array: Array) -> tuple[int, ...]:
-    """The strides of the axes that have more than one element."""
-    return tuple(s for s, size in zip(array.strides, array.shape, strict=True) if size > 1)

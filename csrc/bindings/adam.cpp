@@ -1,0 +1,31 @@
+#include "ops/adam.h"
+
+#include "bindings/arrays.h"
+#include "bindings/bind.h"
+#include "bindings/regularization.h"
+
+namespace unet {
+
+void bind_adam(py::module_& m) {
+  m.def("adam_update", [](const Context& ctx, const py::array& weight, const py::array& diff,
+                          const py::array& history, const py::array& history2, float rate,
+                          float momentum, float momentum2, float delta, float weight_decay,
+                          float scale, const std::string& regularization, bool keep_update) {
+    const AdamStep step{rate,
+                        momentum,
+                        momentum2,
+                        delta,
+                        weight_decay,
+                        scale,
+                        regularization_from_name("adam_update", regularization),
+                        keep_update};
+    const auto weight_span = span_of<float>(weight, "weight");
+    const auto diff_span = span_of<float>(diff, "diff");
+    const auto history_span = span_of<float>(history, "history");
+    const auto history2_span = span_of<float>(history2, "history2");
+    py::gil_scoped_release release;
+    adam_update(ctx, step, weight_span, diff_span, history_span, history2_span);
+  });
+}
+
+}  // namespace unet

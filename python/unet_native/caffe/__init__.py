@@ -1,0 +1,1 @@
+"""Caffe's files: prototxt, caffemodel, solverstate, and their HDF5 twins."""

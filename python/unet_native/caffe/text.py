@@ -1,0 +1,101 @@
+"""Caffe's text files, prototxt, to and from messages.
+
+Reading is strict, as Caffe's is: a field that the schema does not have is an error, named with its
+line. Source: the text format of protocol buffers; Caffe io.cpp, ReadProtoFromTextFile.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from unet_native.caffe import schema
+from unet_native.errors import UserError
+from unet_native.files import write_text
+
+# More than any known network needs by a factor of ten; parsing that much takes half a second.
+SIZE_LIMIT = 1 << 20
+MESSAGES_LIMIT = 20_000
+
+_TOKEN = re.compile(
+    r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | \w+ | [^\s\w]""", re.X
+)
+
+
+def read(path: str | Path, kind: str) -> Message:
+    """The message of type `kind` ("NetParameter", "SolverParameter") that a text file holds.
+
+    Raises UserError, with file and line, if it cannot be read or is not such a message.
+    """
+    return parse(load(path), kind, str(path))
+
+
+def load(path: str | Path) -> str:
+    """The text of a file. Raises UserError if it is missing, too long or no text."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > SIZE_LIMIT:
+        raise UserError(f"{path}: longer than {SIZE_LIMIT >> 20} MB, so it is no prototxt")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file; give a prototxt") from None
+
+
+def parse(text: str, kind: str, name: str) -> Message:
+    """Like :func:`read`, for a text; `name` is what errors call it."""
+    if text.count("{") + text.count("<") > MESSAGES_LIMIT:
+        raise UserError(f"{name}: has over {MESSAGES_LIMIT} messages, so it is no network")
+    message = schema.new(kind)
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        place = name if line is None else f"{name}, line {line}"
+        reason = re.sub(r"^\d+:\d+ : ", "", str(error)).replace("caffe.", "")
+        raise UserError(f"{place}: {_one_line(reason)}") from None
+    return message
+
+
+def _one_line(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 200 else flat[:200] + " ..."
+
+
+def write(path: str | Path, message: Message) -> Path:
+    """Writes a message as text, whole or not at all."""
+    return write_text(path, to_text(message))
+
+
+def to_text(message: Message) -> str:
+    """A message as text, fields in the order of their numbers, as Caffe prints them."""
+    return text_format.MessageToString(message)
+
+
+def lines_of(text: str, field: str) -> list[int]:
+    """The line, counted from 1, on which each message `field { ... }` at the top level begins."""
+    found, depth, line, position = [], 0, 1, 0
+    before = ""
+    pending: int | None = None  # line of the word `field`, until its brace is seen
+    for match in _TOKEN.finditer(text):
+        line += text.count("\n", position, match.start())
+        position = match.start()
+        token = match.group()
+        if token.startswith("#"):
+            continue
+        if token in "{<":
+            if depth == 0 and pending is not None and before in (field, ":"):
+                found.append(pending)
+            depth += 1
+        elif token in "}>":
+            depth -= 1
+        elif token == field and depth == 0:
+            pending = line
+        before = token
+    return found
