@@ -15,7 +15,7 @@ from unet_native.caffe import schema
 from unet_native.caffe.network import to_message
 from unet_native.spec import NetSpec
 
-_PHASES = {"TRAIN": 0, "TEST": 1}
+PHASES = {"TRAIN": 0, "TEST": 1}
 
 
 def of_phase(network: NetSpec, phase: str) -> Message:
@@ -25,7 +25,7 @@ def of_phase(network: NetSpec, phase: str) -> Message:
     message.name = whole.name
     if whole.force_backward:
         message.force_backward = True
-    message.state.phase = _PHASES[phase]
+    message.state.phase = PHASES[phase]
     message.layer.extend(whole.layer[index] for index, _ in network.for_phase(phase))
     return message
 
