@@ -38,42 +38,38 @@ class ObservableArray:
     inner: of Caffe's shape, in any memory order; None where a plan keeps no such array.
     """
 
-    __slots__ = ("_observed", "inner")
+    __slots__ = ("_twin", "inner")
 
     def __init__(self, inner: Array | None):
         self.inner = inner
-        self._observed: Array | None = None
+        self._twin: Array | None = None
 
     def observe(self) -> Array:
-        """The observed array, C-contiguous; the same one every time."""
-        if self._observed is None:
-            in_c_order = self.inner.flags.c_contiguous
-            self._observed = self.inner if in_c_order else self.inner.copy(order="C")
-        return self._observed
+        """The observed array, C-contiguous; the same object every time."""
+        if self.inner.flags.c_contiguous:
+            return self.inner
+        if self._twin is None:
+            self._twin = self.inner.copy(order="C")
+        return self._twin
 
     @property
     def latest(self) -> Array | None:
-        """What holds between passes: the observed array or, if nobody has looked, the inner."""
-        return self.inner if self._observed is None else self._observed
+        """What holds between passes: the twin or, if there is none, the inner array."""
+        return self.inner if self._twin is None else self._twin
 
     @property
     def twin_bytes(self) -> int:
-        """Memory that the observed array takes beyond the inner one."""
-        return self._observed.nbytes if self._has_twin else 0
+        return 0 if self._twin is None else self._twin.nbytes
 
     def pull(self) -> None:
-        """Lets the inner array follow the observed one."""
-        if self._has_twin:
-            np.copyto(self.inner, self._observed)
+        """Lets the inner array follow its twin."""
+        if self._twin is not None:
+            np.copyto(self.inner, self._twin)
 
     def push(self) -> None:
-        """Lets the observed array follow the inner one."""
-        if self._has_twin:
-            np.copyto(self._observed, self.inner)
-
-    @property
-    def _has_twin(self) -> bool:
-        return self._observed is not None and self._observed is not self.inner
+        """Lets the twin follow the inner array."""
+        if self._twin is not None:
+            np.copyto(self._twin, self.inner)
 
 
 def before_forward(layers: Sequence[Layer]) -> None:
