@@ -261,6 +261,10 @@ def test_a_written_diff_where_a_pass_starts(write):
             assert np.array_equal(array, other._all_blobs[key].diff), key
             assert array.any()
     assert_same(arrays_of(net), inner_arrays_of(other))
+    given = values_for(net.blobs["score"], seed=8)
+    for each in (net, other):
+        each.backward(score=given)
+    assert_same(arrays_of(net), inner_arrays_of(other))
 
 
 def test_data_written_between_the_passes(write):
