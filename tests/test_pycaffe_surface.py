@@ -41,6 +41,23 @@ def test_writing_into_arrays_takes_effect():
     assert not np.allclose(net.forward()["score"], before, atol=1e-5)
 
 
+def test_net_surgery():
+    """The idioms of Caffe's notebook net_surgery and of scripts that make bilinear filters."""
+    net, full = (Net(small_spec("phseg_v5"), "TEST", seed=seed) for seed in (1, 2))
+    for name, blobs in net.params.items():
+        full.params[name][0].data.flat = blobs[0].data.flat
+        full.params[name][1].data[...] = blobs[1].data
+    image = inputs_of(net)["data"]
+    net.blobs["data"].data[...] = image
+    full.blobs["data"].data.reshape(-1)[:] = image.ravel()
+    score = net.forward()["score"]
+    assert np.array_equal(full.forward()["score"], score)
+    kept = full.blobs["d0b"].data
+    filters = net.params["conv_d0a-b"][0].data.reshape(4, -1)
+    net.params["conv_d0a-b"][0].data.reshape(4, -1)[...] = filters[::-1].copy()
+    assert np.array_equal(net.forward(blobs=["d0b"])["d0b"], kept[:, ::-1])
+
+
 def test_running_some_layers():
     net = Net(small_spec("fig1"), "TEST", seed=1)
     random_biases(net)

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_native.observed import ObservableArray
 from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
 
@@ -42,16 +43,15 @@ def with_four_axes(array: NDArray) -> NDArray:
 class Blob:
     """`data` and `diff` of one array of a network, both float32 of Caffe's shape.
 
-    Four axes are (N, C, H, W), with the channels of a pixel together in memory. Both arrays may be
-    read and written in place; they stay where they are until the net is reshaped. `diff` is None
-    where the net's plan keeps none.
+    Four axes are (N, C, H, W), with the channels of a pixel together in memory: the inner arrays,
+    which layers work on. Both may be read and written in place; they stay where they are until the
+    net is reshaped. `diff` is None where the net's plan keeps none.
     """
 
-    __slots__ = ("_resizable", "data", "diff")
+    __slots__ = ("_arrays", "_resizable")
 
-    def __init__(self, data: Array, diff: Array | None, *, resizable: bool = False):
-        self.data = data
-        self.diff = diff
+    def __init__(self, data: Array | None, diff: Array | None, *, resizable: bool = False):
+        self._arrays = {"data": ObservableArray(data), "diff": ObservableArray(diff)}
         self._resizable = resizable
 
     @classmethod
@@ -61,12 +61,20 @@ class Blob:
         return cls(data, diff, resizable=resizable)
 
     @property
+    def data(self) -> Array:
+        return self._arrays["data"].inner
+
+    @property
+    def diff(self) -> Array | None:
+        return self._arrays["diff"].inner
+
+    @property
     def shape(self) -> Shape:
-        return self.data.shape
+        return self._arrays["data"].inner.shape
 
     @property
     def count(self) -> int:
-        return self.data.size
+        return prod(self.shape)
 
     @property
     def num(self) -> int:
@@ -99,4 +107,55 @@ class Blob:
                 f"only inputs can be reshaped, the other blobs follow: {self.shape} -> {shape}"
             )
         fresh = Blob.zeros(shape)
-        self.data, self.diff = fresh.data, fresh.diff
+        self.bind(data=fresh.data, diff=fresh.diff)
+
+    # --- the two homes of an array, see unet_native.observed; what: "data", "diff" ---
+
+    def bind(self, **arrays: Array | None) -> None:
+        """Gives the blob another inner data or diff, which nobody has observed yet."""
+        self._arrays.update({what: ObservableArray(array) for what, array in arrays.items()})
+
+    def share_data(self, other: Blob) -> None:
+        """Uses the data of `other`, of the same shape, from now on (Caffe's ShareData)."""
+        self._arrays["data"] = other._arrays["data"]
+
+    def latest(self, what: str) -> Array | None:
+        """The array to read and write between passes."""
+        return self._arrays[what].latest
+
+    def pull(self, *whats: str) -> None:
+        """Before a pass: what has been written into observed arrays is taken over."""
+        for what in whats:
+            self._arrays[what].pull()
+
+    def push(self, *whats: str) -> None:
+        """After a pass: observed arrays show what it has computed."""
+        for what in whats:
+            self._arrays[what].push()
+
+    @property
+    def twin_bytes(self) -> int:
+        """Memory of observed arrays beyond that of the inner ones."""
+        return sum(array.twin_bytes for array in self._arrays.values())
+
+
+class ObservedBlob(Blob):
+    """What a user of an observable net sees of `blob`: the same arrays, in C order.
+
+    `data` and `diff` are C-contiguous, may be read and written in any way, and stay the same
+    objects until the net is reshaped. Shapes can be asked for at no cost.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, blob: Blob):
+        self._arrays = blob._arrays
+        self._resizable = blob._resizable
+
+    @property
+    def data(self) -> Array:
+        return self._arrays["data"].observe()
+
+    @property
+    def diff(self) -> Array:
+        return self._arrays["diff"].observe()

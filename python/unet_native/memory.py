@@ -31,7 +31,7 @@ class Memory:
     def bind(self, layers: list[Layer], blobs: Mapping[str, Blob]) -> None:
         """Hands these blobs, those that own no memory, and all layers their arrays."""
         for name, blob in blobs.items():
-            blob.data, blob.diff = self._blob(name, "data"), self._blob(name, "diff")
+            blob.bind(data=self._blob(name, "data"), diff=self._blob(name, "diff"))
         for layer in layers:
             layer.bottom_diffs = [
                 self._array(("layer", layer.name, f"addend{i}"), blob.shape)
@@ -44,9 +44,9 @@ class Memory:
                 name: self._array(("layer", layer.name, name), shape, dtype)
                 for name, (shape, dtype) in kept.items()
             }
-            for i, blob in enumerate(layer.blobs):
+            for i, blob in enumerate(layer.params):
                 if (memory := self._flat(("layer", layer.name, f"{i}.diff"))) is not None:
-                    blob.diff = param_shaped(memory[: blob.count], layer, blob.shape)
+                    blob.bind(diff=param_shaped(memory[: blob.count], layer, blob.shape))
             for i, blob in enumerate(layer.top):
                 if blob.diff is not None and layer.loss_weight(i):
                     blob.diff[...] = layer.loss_weight(i)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unet_native import layers, parameters
-from unet_native.blob import Blob
+from unet_native import layers, observed, parameters
+from unet_native.blob import Blob, ObservedBlob
 from unet_native.graph import Graph
 from unet_native.layers import Execution
 from unet_native.memory import Memory
@@ -33,8 +33,8 @@ class Net:
     """The layers of `spec` that belong to `phase`, ready to run.
 
     seed       decides the initial parameters and the dropout masks; None draws one (see `seed`)
-    plan       "observable": every blob and diff can be read and written; "lean": only inputs and
-               outputs (see unet_native.plan)
+    plan       "observable": every blob and diff can be read and written, in C order as in pycaffe
+               (see unet_native.observed); "lean": only inputs and outputs (see unet_native.plan)
     algorithm  of the 3x3 convolutions: "auto", "direct" or "winograd"
     params_of  another net, whose parameters this one uses instead of its own
     fill       whether to fill the parameters; if not, they are 0 until they are loaded
@@ -81,7 +81,11 @@ class Net:
             for name, shape in first_shapes.items()
         )
         seen = {*self.inputs, *self.outputs} if lean else first_shapes.keys()
-        self.blobs = OrderedDict((k, blob) for k, blob in self._all_blobs.items() if k in seen)
+        self.blobs = OrderedDict(
+            (k, blob if lean else ObservedBlob(blob))
+            for k, blob in self._all_blobs.items()
+            if k in seen
+        )
         for layer in self.layers:
             layer.bottom = [self._all_blobs[name] for name in layer.spec.bottom]
             layer.top = [self._all_blobs[name] for name in layer.spec.top]
@@ -91,11 +95,14 @@ class Net:
             self.parameters,
             first_shapes,
             seed=seed,
-            source={} if params_of is None else params_of.params,
+            source={} if params_of is None else params_of._inner_params,
             fill=fill,
             diffs=not self._transient and (phase == "TRAIN" or not lean),
         )
+        for layer in self.layers:
+            layer.blobs = layer.params if lean else [ObservedBlob(b) for b in layer.params]
         self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
+        self._inner_params = {layer.name: layer.params for layer in self.layers if layer.params}
         self._bind()
 
     # --- shapes, memory ---
@@ -105,10 +112,11 @@ class Net:
 
         As in Caffe, forward() does so by itself. Raises ValueError if a layer cannot take them.
         """
-        if any(self.blobs[name].data is not data for name, data in self._bound_inputs.items()):
+        bound = self._bound_inputs
+        if any(self._all_blobs[name].data is not data for name, data in bound.items()):
             shapes = self._graph.shapes({name: self.blobs[name].shape for name in self.inputs})
             for param in self.parameters:
-                wanted, shape = parameters.shape_of(param, shapes), param.blob.shape
+                wanted, shape = parameters.shape_of(param, shapes), param.inner.shape
                 if wanted != shape:
                     raise param.layer.refuse(f"parameters of shape {shape} do not fit: {wanted}")
             self._make_plan(self.plan.kind, shapes)
@@ -116,13 +124,14 @@ class Net:
 
     def memory(self) -> dict[str, int]:
         """Bytes that the net holds, by use. The system counts pages only once they are touched."""
-        blobs = [param.blob for param in self.parameters]
+        blobs = [param.inner for param in self.parameters]
         own_diffs = [blob for blob in blobs if blob.diff is not None and not self._transient]
         return {
             "parameters": 4 * sum(blob.count for blob in blobs),
             "diffs of parameters": 4 * sum(blob.count for blob in own_diffs),
             "inputs": 4 * sum(self.blobs[name].count for name in self.inputs),
             "blobs, diffs and workspace": self.plan.bytes,
+            "observed arrays": sum(b.twin_bytes for b in (*self._all_blobs.values(), *blobs)),
         }
 
     def summary(self) -> str:
@@ -144,7 +153,7 @@ class Net:
         own = {k: blob for k, blob in self._all_blobs.items() if k not in self.inputs}
         self._workspaces = {}
         for blob in own.values():
-            blob.data = blob.diff = None
+            blob.bind(data=None, diff=None)
         for layer in self.layers:
             layer.release()
         memory = Memory(self.plan)
@@ -194,10 +203,12 @@ class Net:
             if set(inputs) != set(self.inputs):
                 raise ValueError(f"inputs {sorted(inputs)} given, {sorted(self.inputs)} wanted")
             for name, value in inputs.items():
-                _assign(self.blobs[name].data, value, name)
+                _assign(self._all_blobs[name].latest("data"), value, name)
         self.reshape()
         tops = self.outputs if end is None else self.layer_dict[end].spec.top
         wanted = self._visible([*tops, *(blobs or ())])
+        running = self.layers[first : last + 1]
+        observed.before_forward(running)
         for position in range(first, last + 1):
             if position in self.plan.fused and position > first:
                 continue  # the layer before has applied it
@@ -208,9 +219,10 @@ class Net:
                 layer.forward()
             else:
                 layer.forward(negative_slope=slope)
+        observed.after_forward(running)
         self.loss = sum(
             weight * float(blob.data.sum())
-            for layer in self.layers[first : last + 1]
+            for layer in running
             for i, blob in enumerate(layer.top)
             if (weight := layer.loss_weight(i))
         )
@@ -241,14 +253,15 @@ class Net:
                     f"diffs of {sorted(output_diffs)} given, of {sorted(self.outputs)} wanted"
                 )
             for name, value in output_diffs.items():
-                _assign(self.blobs[name].diff, value, name)
+                _assign(self._all_blobs[name].latest("diff"), value, name)
         if self._transient and on_param_diff is None:
             raise ValueError("backward: a net with transient_param_diffs needs on_param_diff")
         bottoms = self.inputs if end is None else self.layer_dict[end].spec.bottom
         wanted = self._visible([*bottoms, *(diffs or ())])
-        chosen = set(self.layers[first : last + 1])
+        running = set(self.layers[first : last + 1])
+        observed.before_backward(running)
         for layer, step in self.plan.backward:
-            if layer not in chosen:
+            if layer not in running:
                 continue
             layer.workspace = self._workspaces.get((layer, step))
             if step == "backward_weights":
@@ -261,7 +274,10 @@ class Net:
             elif on_param_diff is not None:
                 for param in self.parameters:
                     if param.layer is layer:
+                        param.inner.push("diff")
                         on_param_diff(param)
+                        param.inner.pull("data", "diff")
+        observed.after_backward(running)
         return {name: self.blobs[name].diff for name in wanted}
 
     def _range(self, start: str | None, end: str | None, first: int, last: int) -> tuple[int, int]:
@@ -289,8 +305,8 @@ class Net:
     def clear_param_diffs(self) -> None:
         """Sets the diffs of all parameters to 0, as Caffe's solver does before each iteration."""
         for param in self.parameters:
-            if param.blob.diff is not None:
-                param.blob.diff[...] = 0
+            if (diff := param.inner.latest("diff")) is not None:
+                diff[...] = 0
 
     # --- parameters from elsewhere ---
 
@@ -305,8 +321,8 @@ class Net:
                 self._check_params(name, [array.shape for array in arrays])
         for name, arrays in params.items():
             if name in self.params:
-                for blob, array in zip(self.params[name], arrays, strict=True):
-                    blob.data[...] = array
+                for blob, array in zip(self._inner_params[name], arrays, strict=True):
+                    blob.latest("data")[...] = array
         return [name for name in params if name not in self.layer_dict]
 
     def copy_from(self, source: Net | str | Path) -> list[str]:
@@ -315,18 +331,19 @@ class Net:
         Returns the names that this net ignores; see :meth:`load_params`.
         """
         if isinstance(source, Net):
-            return self.load_params({k: [b.data for b in v] for k, v in source.params.items()})
+            theirs = source._inner_params.items()
+            return self.load_params({k: [b.latest("data") for b in v] for k, v in theirs})
         from unet_native import snapshot
 
         return self.load_params(snapshot.read(source).params())
 
     def share_with(self, other: Net) -> None:
         """Uses the parameters of `other` from now on, for layers of the same name."""
-        for name, theirs in other.params.items():
+        for name, theirs in other._inner_params.items():
             if name in self.params:
                 self._check_params(name, [blob.shape for blob in theirs])
-                for mine, blob in zip(self.params[name], theirs, strict=True):
-                    mine.data = blob.data
+                for mine, blob in zip(self._inner_params[name], theirs, strict=True):
+                    mine.share_data(blob)
 
     def save(self, path: str | Path) -> None:
         """Writes network and parameters to a model file (.safetensors)."""

@@ -29,7 +29,13 @@ class Parameter:
 
     @property
     def blob(self) -> Blob:
+        """As the net's user sees it."""
         return self.layer.blobs[self.index]
+
+    @property
+    def inner(self) -> Blob:
+        """As the layer sees it."""
+        return self.layer.params[self.index]
 
     @property
     def learns(self) -> bool:
@@ -61,7 +67,7 @@ def param_shaped(memory: Array, layer: Layer, shape: Shape) -> Array:
 
 def like(parameters: list[Parameter]) -> list[Array]:
     """Arrays of zeros of the parameters' shapes and memory order, in one arena of their own."""
-    return _in_arena(parameters, [param.blob.shape for param in parameters])
+    return _in_arena(parameters, [param.inner.shape for param in parameters])
 
 
 def _in_arena(parameters: list[Parameter], shapes: list[Shape]) -> list[Array]:
@@ -83,28 +89,34 @@ def make(
     fill: bool,
     diffs: bool,
 ) -> None:
-    """Gives every layer its parameter blobs: those of `source` where it has any, else new ones.
+    """Gives every layer its `params`: with the data of `source` where it has any, else new ones.
 
-    shapes: of the net's blobs. source: blobs by layer name, whose data are shared. fill: whether
+    shapes: of the net's blobs. source: params by layer name, whose data are shared. fill: whether
     to fill new ones, which otherwise are 0. diffs: whether to keep diffs. Raises ValueError where
     `source` has other shapes.
     """
     wanted = {param: shape_of(param, shapes) for param in parameters}
-    new = [param for param in parameters if param.layer.name not in source]
+    shared = {
+        param: _of_that_shape(param, shape, source[param.layer.name])
+        for param, shape in wanted.items()
+        if param.layer.name in source
+    }
+    new = [param for param in parameters if param not in shared]
     data = dict(zip(new, _in_arena(new, [wanted[param] for param in new]), strict=True))
-    for param in parameters:
-        if param not in data:
-            data[param] = _shared(param, wanted[param], source[param.layer.name])
-        elif fill:
+    if fill:
+        for param, array in data.items():
             rng = fillers.generator(seed, param.layer.index, param.index)
-            fillers.fill(data[param], param.layer.fillers()[param.index], rng)
+            fillers.fill(array, param.layer.fillers()[param.index], rng)
     diff_arrays = _in_arena(parameters, list(wanted.values())) if diffs else [None] * len(wanted)
     for param, diff in zip(parameters, diff_arrays, strict=True):
-        param.layer.blobs.append(Blob(data[param], diff))
+        blob = Blob(data.get(param), diff)
+        if param in shared:
+            blob.share_data(shared[param])
+        param.layer.params.append(blob)
 
 
-def _shared(param: Parameter, shape: Shape, blobs: Sequence[Blob]) -> Array:
+def _of_that_shape(param: Parameter, shape: Shape, blobs: Sequence[Blob]) -> Blob:
     if param.index >= len(blobs) or blobs[param.index].shape != shape:
         theirs = [blob.shape for blob in blobs]
         raise param.layer.refuse(f"cannot share parameters of shapes {theirs}, {shape} is wanted")
-    return blobs[param.index].data
+    return blobs[param.index]

@@ -4,7 +4,7 @@ Every buffer of a pass lives from the first step that touches it to the last; th
 by these lifetimes. Two plans differ only in what they pin for the whole time:
 
 observable  every blob keeps data and diff of its own, as in Caffe: they may be read and written
-            between and within passes.
+            between passes, also those of some layers only (in C order: unet_native.observed).
 lean        only inputs and outputs can be seen, and only what parameters need is computed in the
             backward pass. A blob's data live until their last reader is done, and its diff may
             take their place. Beyond that,

@@ -132,7 +132,7 @@ def load_model(path: str | Path, phase: str = "TEST", **options: object) -> tupl
 def copy_params(snapshot: Snapshot, net: Net) -> None:
     """Copies all parameters into a net of the same network."""
     for param in net.parameters:
-        _copy(snapshot, param.name, param.blob.data)
+        _copy(snapshot, param.name, param.inner.latest("data"))
 
 
 def save_model(path: str | Path, net: Net, metadata: Mapping[str, str] | None = None) -> Path:
@@ -193,7 +193,7 @@ def _write(
     current_step: int,
     metadata: Mapping[str, str] | None,
 ) -> Path:
-    tensors = {param.name: param.blob.data for param in net.parameters} | dict(more)
+    tensors = {param.name: param.inner.latest("data") for param in net.parameters} | dict(more)
     own = {
         "format": FORMAT,
         "network": net.spec.to_json(),

@@ -214,6 +214,8 @@ class SGDSolver:
 
         Afterwards the diffs hold the update that was subtracted, as in Caffe.
         """
+        for param in self.net.parameters:
+            param.inner.pull("data", "diff")
         rate, scale = self._begin_update(), self._clipping() / self.settings.iter_size
         for param in self.net.parameters:
             self._update(param, rate, scale, keep_update=True)
@@ -267,7 +269,7 @@ class SGDSolver:
         limit = self.settings.clip_gradients
         if limit < 0:
             return 1.0
-        norm = sqrt(sum(_sum_of_squares(p.blob.diff) for p in self.net.parameters if p.learns))
+        norm = sqrt(sum(_sum_of_squares(p.inner.diff) for p in self.net.parameters if p.learns))
         return limit / norm if norm > limit else 1.0
 
     def _update(
@@ -275,8 +277,8 @@ class SGDSolver:
     ) -> None:
         s = self.settings
         ops.sgd_update(
-            param.blob.data,
-            param.blob.diff,
+            param.inner.data,
+            param.inner.diff,
             self._history_of[param],
             rate=rate * param.spec.lr_mult,
             momentum=s.momentum,
@@ -286,6 +288,7 @@ class SGDSolver:
             keep_update=keep_update,
             context=self._context,
         )
+        param.inner.push("data", "diff")
 
 
 def _sum_of_squares(array: Array) -> float:

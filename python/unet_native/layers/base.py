@@ -65,7 +65,8 @@ class Layer:
     """One layer of a net.
 
     bottom, top   the blobs it reads and writes; an in-place layer has the same blob in both
-    blobs         its parameters: weight and bias of a (de)convolution
+    params        its parameters: weight and bias of a (de)convolution
+    blobs         its parameters as the net's user sees them, under pycaffe's name
     needs_backward, learns   whether backward_data and backward_weights run at all
     propagate     for each bottom, whether its diff is wanted
     accumulate    for each bottom, whether another layer has written that diff before
@@ -102,6 +103,7 @@ class Layer:
         self.execution = execution
         self.bottom: list[Blob] = []
         self.top: list[Blob] = []
+        self.params: list[Blob] = []
         self.blobs: list[Blob] = []
         self.needs_backward = False
         self.learns = False

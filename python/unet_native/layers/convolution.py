@@ -101,7 +101,7 @@ class _FilterLayer(Layer):
         return {"context": self.execution.context, **algorithm}
 
     def forward(self, negative_slope: float | None = None) -> None:
-        weight, *bias = (blob.data for blob in self.blobs)
+        weight, *bias = (blob.data for blob in self.params)
         self.kernel.forward(
             self.bottom[0].data,
             weight,
@@ -113,7 +113,7 @@ class _FilterLayer(Layer):
         )
 
     def backward_weights(self, *, accumulate: bool = True) -> None:
-        weight, *bias = self.blobs
+        weight, *bias = self.params
         self.kernel.backward_weights(
             self.bottom[0].data,
             self.top[0].diff,
@@ -127,7 +127,7 @@ class _FilterLayer(Layer):
     def backward_data(self) -> None:
         self.kernel.backward_data(
             self.top[0].diff,
-            self.blobs[0].data,
+            self.params[0].data,
             out=self.bottom_diffs[0],
             workspace=self.workspace,
             **self._how(),
