@@ -77,10 +77,11 @@ class Graph:
         """
         depends: set[str] = set()  # blobs that depend on a parameter that learns
         for layer in self.layers:
-            rates = [spec.lr_mult for spec in layer.spec.param]
-            params = len(layer.fillers())
-            layer.learns = force or any(rates[:params]) or len(rates) < params
-            layer.learns = layer.learns and params > 0
+            specs, count = layer.spec.param, len(layer.fillers())
+            layer.param_propagate = [
+                force or i >= len(specs) or specs[i].lr_mult != 0 for i in range(count)
+            ]
+            layer.learns = any(layer.param_propagate)
             wanted = [force or name in depends for name in layer.spec.bottom]
             for i, override in enumerate(layer.spec.propagate_down[: len(wanted)]):
                 wanted[i] = override or force
@@ -98,6 +99,7 @@ class Graph:
             if not contributes:
                 layer.needs_backward = layer.learns = False
                 layer.propagate = [False] * len(layer.propagate)
+                layer.param_propagate = [False] * len(layer.param_propagate)
             else:
                 under_loss.update(
                     name for i, name in enumerate(layer.spec.bottom) if layer.backpropagates_to(i)

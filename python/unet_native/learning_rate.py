@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
 
-#: Fields that a policy needs beside base_lr.
+#: Fields that a policy needs beside base_lr; the others may be 0.
 REQUIRED: dict[str, tuple[str, ...]] = {
     "fixed": (),
     "step": ("gamma", "stepsize"),
     "exp": ("gamma",),
-    "inv": ("gamma", "power"),
-    "multistep": ("gamma", "stepvalue"),
-    "poly": ("power", "max_iter"),
-    "sigmoid": ("gamma", "stepsize"),
+    "inv": ("gamma",),
+    "multistep": ("gamma",),
+    "poly": ("max_iter",),
+    "sigmoid": ("gamma",),
 }
 
 

@@ -39,7 +39,7 @@ class Parameter:
 
     @property
     def learns(self) -> bool:
-        return self.layer.learns and self.spec.lr_mult != 0
+        return self.layer.param_propagate[self.index]
 
 
 def of_layers(layers: list[Layer]) -> list[Parameter]:

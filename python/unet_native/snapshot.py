@@ -3,7 +3,7 @@
 A model file is a safetensors file. Tensors, float32, C order, in Caffe's shapes:
 
     conv_d0a-b.0            weight of layer conv_d0a-b; .1 is its bias
-    history.conv_d0a-b.0    momentum of the same, if the file is a solver's
+    history.conv_d0a-b.0    momentum of the same, if the file is a solver's; history2 of Adam
 
 Metadata, text: format, network (NetSpec as JSON), seed, iteration, current_step, and whatever else
 the writer has to say (normaliser, classes, provenance). Reading a file runs none of its content.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = "unet_native model 1"
 HEADER_LIMIT = 4 << 20  # bytes; the published networks need 40 thousand
-_HISTORY = "history."
+_HISTORIES = ("history.", "history2.")
 _OWN_KEYS = ("format", "network", "seed", "iteration", "current_step")
 
 
@@ -49,7 +49,7 @@ class Snapshot:
 
     @property
     def has_history(self) -> bool:
-        return any(name.startswith(_HISTORY) for name in self.shapes)
+        return any(name.startswith(_HISTORIES) for name in self.shapes)
 
     def array(self, name: str) -> Array:
         """One tensor. Raises UserError if it is damaged or not finite."""
@@ -72,7 +72,7 @@ class Snapshot:
 class _Params(Mapping[str, "list[Array]"]):
     def __init__(self, snapshot: Snapshot):
         self._snapshot = snapshot
-        names = [name for name in snapshot.shapes if not name.startswith(_HISTORY)]
+        names = [name for name in snapshot.shapes if not name.startswith(_HISTORIES)]
         self._layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
     def __iter__(self) -> Iterator[str]:
@@ -142,11 +142,10 @@ def save_model(path: str | Path, net: Net, metadata: Mapping[str, str] | None = 
 
 def save_solver(path: str | Path, solver: SGDSolver) -> Path:
     """Writes network, parameters and the solver's state: all that a resumed run needs."""
-    names = [_HISTORY + param.name for param in solver.net.parameters]
     return _write(
         path,
         solver.net,
-        dict(zip(names, solver.history, strict=True)),
+        dict(zip(_history_names(solver), solver.history, strict=True)),
         iteration=solver.iter,
         current_step=solver.current_step,
         metadata=solver.metadata,
@@ -162,15 +161,23 @@ def restore_solver(path: str | Path, solver: SGDSolver) -> None:
     snapshot = read(path)
     if not snapshot.has_history:
         raise UserError(f"{path}: holds no momentum to continue with; start from it as weights")
-    names = [param.name for param in solver.net.parameters]
-    for name in (*names, *(_HISTORY + name for name in names)):
+    names = _history_names(solver)
+    for name in (*(param.name for param in solver.net.parameters), *names):
         if name not in snapshot.shapes:
-            raise UserError(f"{path}: has no {name}; was it made with another network?")
+            raise UserError(
+                f"{path}: has no {name}; was it made with another network, or another solver?"
+            )
     copy_params(snapshot, solver.net)
     for name, history in zip(names, solver.history, strict=True):
-        _copy(snapshot, _HISTORY + name, history)
+        _copy(snapshot, name, history)
     solver.iter, solver.current_step = snapshot.iteration, snapshot.current_step
     solver.net.seed = snapshot.seed
+
+
+def _history_names(solver: SGDSolver) -> list[str]:
+    """One for each array of solver.history: first those of all parameters, then the second ones."""
+    prefixes = _HISTORIES[: solver.histories]
+    return [prefix + param.name for prefix in prefixes for param in solver.net.parameters]
 
 
 def _copy(snapshot: Snapshot, name: str, target: Array) -> None:

@@ -1,4 +1,4 @@
-"""SGDSolver: Caffe's training loop, step by step.
+"""The solvers: Caffe's training loop, step by step, and the updates of SGD and Adam.
 
 One iteration (Caffe solver.cpp, Step, and sgd_solver.cpp, ApplyUpdate):
 
@@ -8,18 +8,17 @@ One iteration (Caffe solver.cpp, Step, and sgd_solver.cpp, ApplyUpdate):
     clip       all diffs *= clip_gradients / norm, if their common L2 norm is larger
     normalize  diff /= iter_size
     regularize diff += weight_decay * decay_mult * weight        L1: * sign(weight)
-    update     history = momentum * history + rate * lr_mult * diff;  weight -= history
+    update     SGD: history = momentum * history + rate * lr_mult * diff;  weight -= history
     iteration += 1; snapshot, if it is time
 
 The rate is inside the history, so a lower rate acts by and by. Normalize to update are one pass
-over the memory, ops.sgd_update. With plan="lean", iter_size 1 and no clipping, a parameter is
-updated in the middle of the backward pass, as soon as its diff is complete.
+over the memory, ops.sgd_update or ops.adam_update. With plan="lean", iter_size 1 and no clipping, a
+parameter is updated in the middle of the backward pass, as soon as its diff is complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import sqrt
 from pathlib import Path
@@ -27,80 +26,84 @@ from pathlib import Path
 import numpy as np
 
 from unet_native import ops, parameters
-from unet_native.learning_rate import Schedule
 from unet_native.net import Net
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array, flat_memory
 from unet_native.parameters import Parameter
+from unet_native.solver_settings import SolverSettings
 from unet_native.spec import NetSpec, Shape
 
-
-@dataclass(frozen=True)
-class SolverSettings:
-    """Caffe's SolverParameter: its names and defaults.
-
-    Caffe has no default for base_lr, momentum and weight_decay: unset is 0. snapshot_format
-    SAFETENSORS is this project's own.
-    """
-
-    base_lr: float = 0.0
-    lr_policy: str = "fixed"
-    gamma: float = 0.0
-    power: float = 0.0
-    stepsize: int = 0
-    stepvalue: tuple[int, ...] = ()
-    max_iter: int = 0
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    regularization_type: str = "L2"
-    clip_gradients: float = -1.0
-    iter_size: int = 1
-    average_loss: int = 1
-    random_seed: int = -1
-    display: int = 0
-    test_iter: tuple[int, ...] = ()
-    test_interval: int = 0
-    test_initialization: bool = True
-    snapshot: int = 0
-    snapshot_prefix: str = ""
-    snapshot_after_train: bool = True
-    snapshot_format: str = "SAFETENSORS"
-
-    def __post_init__(self):
-        if self.regularization_type not in ("L2", "L1"):
-            raise ValueError(f"regularization_type {self.regularization_type!r}: use L2 or L1")
-        for name in ("iter_size", "average_loss"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.snapshot_format != "SAFETENSORS":
-            raise ValueError(f"snapshot_format {self.snapshot_format!r}: use SAFETENSORS")
-        self.schedule()
-
-    def schedule(self) -> Schedule:
-        """The learning rate policy. Raises ValueError for one that is unknown or incomplete."""
-        names = ("lr_policy", "base_lr", "gamma", "power", "stepsize", "stepvalue", "max_iter")
-        return Schedule(**{name: getattr(self, name) for name in names})
-
+__all__ = [
+    "SOLVERS",
+    "AdamSolver",
+    "Feed",
+    "SGDSolver",
+    "SolverObserver",
+    "SolverSettings",
+    "make_solver",
+]
 
 #: Gives the inputs, by blob name, of the k-th forward pass; it should depend on k alone, so that a
 #: run that is resumed sees what it would have seen.
 Feed = Callable[[int], Mapping[str, Array]]
 
 
+class SolverObserver:
+    """What a solver tells while it works; override what is of interest."""
+
+    def solving(self, solver: SGDSolver) -> None:
+        """solve() begins."""
+
+    def displayed(self, solver: SGDSolver) -> None:
+        """Every `display` iterations, once the loss is known, before the update."""
+
+    def stepped(self, solver: SGDSolver) -> None:
+        """The policy multistep has taken a step."""
+
+    def rated(self, solver: SGDSolver, rate: float) -> None:
+        """Every `display` iterations: the learning rate of the update."""
+
+    def clipped(self, norm: float, limit: float) -> None:
+        """The diffs had that norm and are scaled down to the limit."""
+
+    def testing(self, solver: SGDSolver, index: int) -> None:
+        """A test begins."""
+
+    def tested(self, net: Net, scores: Mapping[str, Array]) -> None:
+        """The mean outputs of a test net."""
+
+    def snapshotting(self, model: str, state: str) -> None:
+        """A snapshot is about to be written to these files."""
+
+    def ended(self, solver: SGDSolver) -> None:
+        """solve() has run a last forward pass, whose loss is in `smoothed_loss`."""
+
+    def done(self, stopped: bool) -> None:
+        """solve() returns; stopped: before max_iter."""
+
+
 class SGDSolver:
     """Trains `spec` with stochastic gradient descent and momentum, as Caffe does.
 
     feed       inputs of the training net's pass k = iteration * iter_size + i; without it, the
-               net's input blobs are as the caller has filled them
-    test_feed  inputs of a test net's pass k; there is one test net if settings.test_iter is set
+               net's input blobs are as the caller has filled them, or its data layers fill them
+    test_feed  inputs of a test net's pass k
+    test_specs networks of the test nets; None: `spec` for each of settings.test_iter
+    observer   is told what happens
+    action     asked after every iteration and test pass: "stop", "snapshot" or None
+               (Caffe's SetActionFunction)
     plan, algorithm, context, shapes: as for Net. The lean plan leaves parameters alone on which no
                loss depends; Caffe, and the observable plan, let them decay
 
     Attributes as in pycaffe: `net`, `test_nets`, `iter`, `lr`. Beyond: `loss` of the last
     iteration, `smoothed_loss` over the last average_loss ones, `history` (momentum, one array for
     each of net.parameters), `current_step` (of the learning rate policy), `test_scores` (mean
-    outputs of each test net at the last test), `metadata` (text that goes into snapshots).
+    outputs of each test net at the last test), `stopped` (by `action`), `metadata` (text that goes
+    into snapshots of this project's own format).
     """
+
+    #: Arrays of history for each parameter.
+    histories = 1
 
     def __init__(
         self,
@@ -109,6 +112,9 @@ class SGDSolver:
         *,
         feed: Feed | None = None,
         test_feed: Feed | None = None,
+        test_specs: Sequence[NetSpec] | None = None,
+        observer: SolverObserver | None = None,
+        action: Callable[[], str | None] = lambda: None,
         plan: str = "observable",
         algorithm: str = "auto",
         context: Context | None = None,
@@ -118,30 +124,42 @@ class SGDSolver:
         self.settings = settings
         self.feed = feed
         self.test_feed = test_feed
+        self.observer = observer or SolverObserver()
+        self.action = action
         self.metadata = dict(metadata or {})
         self._schedule = settings.schedule()
         self._context = context
         self._updates_at_once = (
-            plan == "lean" and settings.iter_size == 1 and settings.clip_gradients < 0
+            plan == "lean"
+            and settings.iter_size == 1
+            and settings.clip_gradients < 0
+            and not settings.snapshot_diff
         )
         seed = None if settings.random_seed < 0 else settings.random_seed
         options = {"plan": plan, "algorithm": algorithm, "context": context, **shapes}
         self.net = Net(
             spec, "TRAIN", seed=seed, transient_param_diffs=self._updates_at_once, **options
         )
+        if test_specs is None:
+            test_specs = [spec] * len(settings.test_iter)
         self.test_nets = [
-            Net(spec, "TEST", seed=self.net.seed, params_of=self.net, **options)
-            for _ in settings.test_iter
+            Net(test_spec, "TEST", seed=self.net.seed, params_of=self.net, **options)
+            for test_spec in test_specs
         ]
-        self.history = parameters.like(self.net.parameters)
-        self._history_of = dict(zip(self.net.parameters, self.history, strict=True))
+        self.history = [
+            array for _ in range(self.histories) for array in parameters.like(self.net.parameters)
+        ]
+        count = len(self.net.parameters)
+        self._history_of = {
+            param: self.history[i::count] for i, param in enumerate(self.net.parameters)
+        }
         self.iter = 0
         self.current_step = 0
         self.loss = 0.0
         self.smoothed_loss = 0.0
+        self.stopped = False
         self.test_scores: list[dict[str, Array]] = []
         self._losses: list[float] = []
-        self._first_iter = 0
         self._callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
     def memory(self) -> dict[str, int]:
@@ -165,49 +183,90 @@ class SGDSolver:
             raise ValueError("the lean plan updates within the backward pass; use 'observable'")
         self._callbacks.append((on_start, on_gradients_ready))
 
-    def solve(self) -> None:
-        """Runs up to max_iter, then takes a snapshot and tests, unless that has just been done."""
-        s = self.settings
+    # --- the loop ---
+
+    def solve(self, resume_file: str | Path | None = None) -> None:
+        """Runs up to max_iter, then takes a snapshot and tests, unless that has just been done.
+
+        resume_file: a snapshot to restore first.
+        """
+        s, start = self.settings, self.iter
+        self.observer.solving(self)
+        self.stopped = False
+        if resume_file is not None:
+            self.restore(resume_file)
+            start = self.iter
         self.step(s.max_iter - self.iter)
         if s.snapshot_after_train and (not s.snapshot or self.iter % s.snapshot):
             self.snapshot()
-        if s.test_interval and self.iter % s.test_interval == 0:
-            self._test_all()
+        if not self.stopped:
+            if s.display and self.iter % s.display == 0:
+                self.net.forward(**(self.feed(self.iter * s.iter_size) if self.feed else {}))
+                self._smooth(self.net.loss, start)
+                self.observer.ended(self)
+            if s.test_interval and self.iter % s.test_interval == 0:
+                self.test_all()
+        self.observer.done(self.stopped)
 
     def step(self, iterations: int = 1) -> None:
-        """Runs that many iterations."""
-        s = self.settings
-        self._losses, self._first_iter, self.smoothed_loss = [], self.iter, 0.0
+        """Runs that many iterations, or fewer if `action` says stop."""
+        s, start = self.settings, self.iter
+        self._losses, self.smoothed_loss = [], 0.0
+        self.stopped = False
         for _ in range(iterations):
             if not self._updates_at_once:
                 self.net.clear_param_diffs()
             due = s.test_interval and self.iter % s.test_interval == 0
             if due and (self.iter > 0 or s.test_initialization):
-                self._test_all()
+                self.test_all()
+                if self.stopped:
+                    return
             for on_start, _ in self._callbacks:
                 on_start()
-            self.loss = self._forward_backward()
-            self._smooth()
+            self.loss = self._passes()
+            self._smooth(self.loss, start)
+            if self._displays:
+                self.observer.displayed(self)
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
-            if not self._updates_at_once:
+            if self._updates_at_once:
+                self.net.backward(on_param_diff=partial(self._update, rate=self._begin_update()))
+            else:
                 self.apply_update()
+            request = self.action()
             self.iter += 1
-            if s.snapshot and self.iter % s.snapshot == 0:
+            if (s.snapshot and self.iter % s.snapshot == 0) or request == "snapshot":
                 self.snapshot()
+            if request == "stop":
+                self.stopped = True
+                return
 
     def test(self, index: int = 0) -> dict[str, Array]:
         """The mean outputs of a test net over its test_iter passes."""
         net, passes = self.test_nets[index], self.settings.test_iter[index]
         sums: dict[str, Array] = {}
         for k in range(passes):
+            request = self.action()
+            if request == "snapshot":
+                self.snapshot()
+            elif request == "stop":
+                self.stopped = True
+                return {}
             outputs = net.forward(**(self.test_feed(k) if self.test_feed else {}))
             for name, values in outputs.items():
                 sums[name] = sums.get(name, 0) + values
         return {name: total / passes for name, total in sums.items()}
 
-    def _test_all(self) -> None:
-        self.test_scores = [self.test(i) for i in range(len(self.test_nets))]
+    def test_all(self) -> None:
+        """Tests all test nets; the means are in `test_scores`."""
+        scores = []
+        for i, net in enumerate(self.test_nets):
+            self.observer.testing(self, i)
+            scores.append(self.test(i))
+            if self.stopped:
+                return
+            self.observer.tested(net, scores[i])
+        self.test_scores = scores
 
     def apply_update(self) -> None:
         """Clips the diffs and updates all parameters by them, at this iteration's rate.
@@ -220,49 +279,74 @@ class SGDSolver:
         for param in self.net.parameters:
             self._update(param, rate, scale, keep_update=True)
 
-    def snapshot(self, path: str | Path | None = None) -> Path:
-        """Writes parameters, history and iteration to a file; returns its path.
+    # --- snapshots ---
 
-        path: by default <snapshot_prefix>_iter_<N>.safetensors.
+    def snapshot(self, path: str | Path | None = None) -> Path:
+        """Writes parameters, history and iteration; returns the file that restore() takes.
+
+        path: of a file in this project's own format, .safetensors. By default the name is
+        <snapshot_prefix>_iter_<N>, and the format that of the settings: .safetensors, or Caffe's
+        pairs .caffemodel and .solverstate, binary or (.h5) HDF5.
         """
         from unet_native import snapshot
 
+        if path is None and self.settings.snapshot_format != "SAFETENSORS":
+            from unet_native.caffe import snapshot as caffes
+
+            return caffes.save_solver(self)
         path = path or f"{self.settings.snapshot_prefix}_iter_{self.iter}.safetensors"
         return snapshot.save_solver(path, self)
 
     def restore(self, path: str | Path) -> None:
-        """Continues from a snapshot: parameters, history, iteration and learning rate step."""
-        from unet_native import snapshot
+        """Continues from a snapshot: parameters, history, iteration and learning rate step.
 
-        snapshot.restore_solver(path, self)
+        path: .safetensors, or Caffe's .solverstate or .solverstate.h5, which name the model file.
+        """
+        if Path(path).suffix == ".safetensors":
+            from unet_native import snapshot
+
+            snapshot.restore_solver(path, self)
+        else:
+            from unet_native.caffe import snapshot as caffes
+
+            caffes.restore_solver(path, self)
 
     # --- the parts of an iteration ---
 
-    def _forward_backward(self) -> float:
-        """iter_size passes; returns their mean loss."""
+    @property
+    def _displays(self) -> bool:
+        display = self.settings.display
+        return display > 0 and self.iter % display == 0
+
+    def _passes(self) -> float:
+        """iter_size passes, forward and, unless that updates at once, back; their mean loss."""
         net, total = self.net, 0.0
         for i in range(self.settings.iter_size):
             net.iteration = k = self.iter * self.settings.iter_size + i
             net.forward(**(self.feed(k) if self.feed else {}))
             total += net.loss
-            if self._updates_at_once:
-                net.backward(on_param_diff=partial(self._update, rate=self._begin_update()))
-            else:
+            if not self._updates_at_once:
                 net.backward()
         return total / self.settings.iter_size
 
-    def _smooth(self) -> None:
-        """The mean loss of the last average_loss iterations since step() began."""
+    def _smooth(self, loss: float, start: int) -> None:
+        """The mean loss of the last average_loss iterations since `start`."""
         window = self.settings.average_loss
         if len(self._losses) < window:
-            self._losses.append(self.loss)
+            self._losses.append(loss)
         else:
-            self._losses[(self.iter - self._first_iter) % window] = self.loss
+            self._losses[(self.iter - start) % window] = loss
         self.smoothed_loss = sum(self._losses) / len(self._losses)
 
     def _begin_update(self) -> float:
-        self.current_step = self._schedule.current_step(self.iter, self.current_step)
-        return self._schedule.rate(self.iter, self.current_step)
+        before = self.current_step
+        self.current_step = self._schedule.current_step(self.iter, before)
+        if self.settings.lr_policy == "multistep" and self.current_step != before:
+            self.observer.stepped(self)
+        rate = self._schedule.rate(self.iter, self.current_step)
+        if self._displays:
+            self.observer.rated(self, rate)
+        return rate
 
     def _clipping(self) -> float:
         """The factor that brings the norm of all diffs together down to clip_gradients."""
@@ -270,18 +354,20 @@ class SGDSolver:
         if limit < 0:
             return 1.0
         norm = sqrt(sum(_sum_of_squares(p.inner.diff) for p in self.net.parameters if p.learns))
-        return limit / norm if norm > limit else 1.0
+        if norm <= limit:
+            return 1.0
+        self.observer.clipped(norm, limit)
+        return limit / norm
 
     def _update(
         self, param: Parameter, rate: float, scale: float = 1.0, keep_update: bool = False
     ) -> None:
         s = self.settings
-        ops.sgd_update(
+        self._apply(
             param.inner.data,
             param.inner.diff,
-            self._history_of[param],
+            *self._history_of[param],
             rate=rate * param.spec.lr_mult,
-            momentum=s.momentum,
             weight_decay=s.weight_decay * param.spec.decay_mult,
             regularization=s.regularization_type,
             scale=scale,
@@ -289,6 +375,47 @@ class SGDSolver:
             context=self._context,
         )
         param.inner.push("data", "diff")
+
+    def _apply(self, weight: Array, diff: Array, history: Array, **how) -> None:
+        ops.sgd_update(weight, diff, history, momentum=self.settings.momentum, **how)
+
+
+class AdamSolver(SGDSolver):
+    """Trains with Adam, in Caffe's form: see ops.adam_update. Otherwise as SGDSolver.
+
+    `history` holds the first moments of all parameters, then the second ones.
+    Source: Caffe adam_solver.cpp.
+    """
+
+    histories = 2
+
+    def _apply(self, weight: Array, diff: Array, history: Array, history2: Array, **how) -> None:
+        s = self.settings
+        ops.adam_update(
+            weight,
+            diff,
+            history,
+            history2,
+            step=self.iter + 1,
+            momentum=s.momentum,
+            momentum2=s.momentum2,
+            delta=s.delta,
+            **how,
+        )
+
+
+#: By Caffe's name, as in the field `type` of a solver.
+SOLVERS: dict[str, type[SGDSolver]] = {"SGD": SGDSolver, "Adam": AdamSolver}
+
+
+def make_solver(settings: SolverSettings, spec: NetSpec, **options) -> SGDSolver:
+    """The solver that settings.type names; options as for SGDSolver.
+
+    Raises ValueError for a type that is not supported.
+    """
+    if settings.type not in SOLVERS:
+        raise ValueError(f"solver type {settings.type!r}: use {' or '.join(SOLVERS)}")
+    return SOLVERS[settings.type](settings, spec, **options)
 
 
 def _sum_of_squares(array: Array) -> float:

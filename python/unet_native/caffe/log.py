@@ -54,7 +54,9 @@ class CaffeLog(SolverObserver):
 
     def parameters(self, solver: Message) -> None:
         """The solver's settings as text."""
-        self.write("solver.cpp:45", f"Initializing solver from parameters: \n{text.to_text(solver)}")
+        self.write(
+            "solver.cpp:45", f"Initializing solver from parameters: \n{text.to_text(solver)}"
+        )
 
     def net(self, net: Net) -> None:
         """All that Caffe says when it sets up a net."""
@@ -176,9 +178,7 @@ class CaffeLog(SolverObserver):
             for value in np.asarray(outputs[name]).ravel():
                 weight = weights[name]
                 loss = f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""
-                self.write(
-                    place, f"    {kind} net output #{index}: {name} = {number(value)}{loss}"
-                )
+                self.write(place, f"    {kind} net output #{index}: {name} = {number(value)}{loss}")
                 index += 1
 
     def snapshotting(self, model: str, state: str) -> None:

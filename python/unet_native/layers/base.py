@@ -69,6 +69,7 @@ class Layer:
     blobs         its parameters as the net's user sees them, under pycaffe's name
     needs_backward, learns   whether backward_data and backward_weights run at all
     propagate     for each bottom, whether its diff is wanted
+    param_propagate   the same for each parameter
     accumulate    for each bottom, whether another layer has written that diff before
     bottom_diffs  for each bottom, where its diff goes
     workspace     scratch memory of the pass that runs, float32
@@ -108,6 +109,7 @@ class Layer:
         self.needs_backward = False
         self.learns = False
         self.propagate: list[bool] = []
+        self.param_propagate: list[bool] = []
         self.accumulate: list[bool] = []
         self.bottom_diffs: list[Array | None] = []
         self.workspace: Array | None = None
