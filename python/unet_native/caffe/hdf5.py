@@ -241,6 +241,8 @@ class _Reader:
     def _object(self, group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         """A group or dataset that has not been met before."""
         h5py = self._h5py
+        if not isinstance(name, str):  # h5py leaves names as bytes that are not UTF-8
+            raise _FormError(f"the name {name!r:.60} is not UTF-8")
         if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise _FormError(f"{quoted(name)} is a link to another place")
         member = group[name]
