@@ -1,1 +1,1 @@
-"""Caffe's files: prototxt, caffemodel, solverstate, and their HDF5 twins."""
+"""Caffe's own files: prototxt, weights and the states of its solvers, without Caffe."""

@@ -1,0 +1,391 @@
+"""Caffe's files in HDF5: round trips, and damaged and hostile ones in one sentence."""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unet_native.caffe.caffemodel import read_caffemodel, write_caffemodel
+from unet_native.caffe.solverstate import read_solverstate, write_solverstate
+from unet_native.caffe.stored import CaffeModel, SolverState, StoredBlob, StoredLayer
+from unet_native.errors import UserError
+
+h5py = pytest.importorskip("h5py")
+
+RNG = np.random.default_rng(5)
+SECONDS = 1.0
+SLACK = 64 << 20  # bytes beside four times the file's size
+
+
+def blob(*shape: int, diff: bool = False) -> StoredBlob:
+    data = RNG.standard_normal(shape, np.float32)
+    return StoredBlob(data, -data if diff else None)
+
+
+def model(*names: str, diff: bool = False) -> CaffeModel:
+    """Layers with two blobs each."""
+    layers = [
+        StoredLayer(n, blobs=[blob(4, 2, 3, 3, diff=diff), blob(4, diff=diff)]) for n in names
+    ]
+    return CaffeModel(layers=layers)
+
+
+def same_blobs(found: list[StoredBlob], expected: list[StoredBlob]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.data, other.data, strict=True)
+        assert (one.diff is None) == (other.diff is None)
+        if one.diff is not None:
+            np.testing.assert_array_equal(one.diff, other.diff, strict=True)
+
+
+# --- what is written and read ---
+
+
+@pytest.mark.parametrize("diff", [False, True])
+def test_weights_come_back_in_the_order_of_names(tmp_path, diff):
+    written = model("d", "b", "c", diff=diff)
+    written.layers.insert(1, StoredLayer("a", "ReLU"))
+    read = read_caffemodel(write_caffemodel(tmp_path / "m.caffemodel.h5", written))
+    assert [layer.name for layer in read.layers] == ["a", "b", "c", "d"]
+    by_name = {layer.name: layer for layer in written.layers}
+    for layer in read.layers:
+        same_blobs(layer.blobs, by_name[layer.name].blobs)
+        assert (layer.type, layer.head, layer.tail) == ("", b"", b"")
+    assert (read.name, read.v1) == (None, False)
+
+
+def test_names_with_slashes_are_paths_of_groups(tmp_path):
+    written = model("block/conv1", "block/conv2", "block2")
+    written.layers += [StoredLayer("block/relu"), StoredLayer("deep/deeper/deepest")]
+    # This one has blobs of its own beside the layer in it.
+    written.layers += [
+        StoredLayer("both", blobs=[blob(3)]),
+        StoredLayer("both/in", blobs=[blob(2)]),
+    ]
+    read = read_caffemodel(write_caffemodel(tmp_path / "m.caffemodel.h5", written))
+    by_name = {layer.name: layer for layer in written.layers}
+    assert {layer.name for layer in read.layers} == set(by_name)
+    for layer in read.layers:
+        same_blobs(layer.blobs, by_name[layer.name].blobs)
+
+
+def test_a_layer_may_have_more_than_ten_blobs(tmp_path):
+    written = CaffeModel(layers=[StoredLayer("a", blobs=[blob(n) for n in range(1, 14)])])
+    read = read_caffemodel(write_caffemodel(tmp_path / "m.caffemodel.h5", written))
+    same_blobs(read.layers[0].blobs, written.layers[0].blobs)
+
+
+@pytest.mark.parametrize("step", [0, 7])
+def test_states_come_back(tmp_path, step):
+    written = SolverState(300, "folder/σ.caffemodel.h5", step, [blob(3, 2), blob(3), blob()])
+    read = read_solverstate(write_solverstate(tmp_path / "s.solverstate.h5", written))
+    assert (read.iter, read.learned_net, read.current_step) == (300, written.learned_net, step)
+    same_blobs(read.history, written.history)
+
+
+def test_arrays_of_any_memory_order_and_no_elements(tmp_path):
+    array = RNG.standard_normal((2, 4, 5, 3), np.float32).transpose(0, 3, 1, 2)
+    blobs = [StoredBlob(array), StoredBlob(np.zeros((0, 3), np.float32))]
+    written = CaffeModel(layers=[StoredLayer("a", blobs=blobs)])
+    read = read_caffemodel(write_caffemodel(tmp_path / "m.caffemodel.h5", written))
+    same_blobs(read.layers[0].blobs, blobs)
+    assert read.layers[0].blobs[0].data.flags.c_contiguous
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    written = model("a", "b")
+    one = write_caffemodel(tmp_path / "one.caffemodel.h5", written).read_bytes()
+    time.sleep(1.1)  # HDF5 keeps times to the second
+    assert write_caffemodel(tmp_path / "two.caffemodel.h5", written).read_bytes() == one
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (("a", "a"), "two layers are named 'a'"),
+        (("",), "cannot name a layer ''"),
+        (("/a",), "cannot name a layer '/a'"),
+        (("a//b",), "cannot name"),
+        (("../a",), "cannot name"),
+        (("a\0b",), "cannot name"),
+        (("x/" * 16 + "x",), "cannot name"),
+        (("a", "a/0"), "cannot be written"),
+    ],
+)
+def test_names_that_hdf5_has_not_are_refused(tmp_path, names, problem):
+    path = tmp_path / "m.caffemodel.h5"
+    with pytest.raises(UserError, match=problem) as caught:
+        write_caffemodel(path, model(*names))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
+    path = write_caffemodel(tmp_path / "m.caffemodel.h5", model("a"))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for action in (read_caffemodel, read_solverstate, lambda p: write_caffemodel(p, model("a"))):
+        with pytest.raises(UserError, match=r'pip install "unet_native\[hdf5\]"'):
+            action(path)
+
+
+# --- hostile ---
+
+
+def refused(reader: Callable[[Path], object], path: Path, problem: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.perf_counter()
+    with pytest.raises(UserError, match=problem) as caught:
+        reader(path)
+    assert time.perf_counter() - begin < SECONDS
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+    assert grown < SLACK + 4 * path.stat().st_size
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).isprintable()
+
+
+ONES = np.ones((2, 3), np.float32)
+
+
+def contiguous(group, name: str, shape: tuple[int, ...], *, early: bool = False) -> None:
+    """A dataset that claims `shape`; without `early` none of it is in the file."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY if early else h5py.h5d.ALLOC_TIME_LATE)
+    space = h5py.h5s.create_simple(shape)
+    h5py.h5d.create(group.id, name.encode(), h5py.h5t.IEEE_F32LE, space, plan)
+
+
+def virtual(group) -> None:
+    layout = h5py.VirtualLayout((2, 3), np.float32)
+    layout[...] = h5py.VirtualSource("other.h5", "x", (2, 3))
+    group.create_virtual_dataset("0", layout)
+
+
+def link(place: str, target: object) -> Callable:
+    return lambda file: file.__setitem__(place, target)
+
+
+def blob_zero(**settings: object) -> Callable:
+    return lambda file: file.create_dataset("data/a/0", **settings)
+
+
+def twice(file) -> None:
+    file["data/a/0"] = ONES
+    file["data/b"] = file["data/a"]
+
+
+def loop(file) -> None:
+    file["data/a/b"] = file.create_group("data")
+
+
+def many(kind: str) -> Callable:
+    def make(file) -> None:
+        for i in range(7000):
+            file.create_group(f"data/a/{i}" if kind == "flat" else f"data/{i}/x")
+
+    return make
+
+
+HOSTILE_MODELS = {
+    "external link": (link("data/a", h5py.ExternalLink("/etc/passwd", "/")), "link to another"),
+    "soft link": (link("data/a", h5py.SoftLink("/data")), "link to another"),
+    "data is a link": (link("data", h5py.ExternalLink("other.h5", "/data")), "link to another"),
+    "loop": (loop, "linked to twice"),
+    "group twice": (twice, "linked to twice"),
+    "root": (lambda file: link("data/a", file["/"])(file), "linked to twice"),
+    "named type": (lambda file: link("data/a", np.dtype("f4"))(file), "neither group nor dataset"),
+    "external storage": (
+        blob_zero(shape=(2, 3), dtype="f4", external=[("/etc/passwd", 0, 24)]),
+        "another file",
+    ),
+    "virtual": (lambda file: virtual(file.create_group("data/a")), "h5repack"),
+    "gzip": (blob_zero(data=ONES, compression="gzip"), "h5repack -l CONTI -f NONE"),
+    "lzf": (blob_zero(data=ONES, compression="lzf"), "h5repack"),
+    "checksums": (blob_zero(data=ONES, fletcher32=True), "h5repack"),
+    "chunks of any size": (
+        blob_zero(shape=(1 << 28,), maxshape=(None,), dtype="f4", chunks=(1 << 28,)),
+        "h5repack",
+    ),
+    "strings": (blob_zero(data=["a", "b"], dtype=h5py.string_dtype()), "is of type object"),
+    "ragged": (blob_zero(shape=(2,), dtype=h5py.vlen_dtype(np.float32)), "is of type object"),
+    "references": (blob_zero(shape=(2,), dtype=h5py.ref_dtype), "is of type object"),
+    "records": (blob_zero(data=np.zeros(2, [("a", "f4"), ("b", "f4")])), "is of type"),
+    "whole numbers": (blob_zero(data=np.arange(3)), "is of type int64"),
+    "halves": (blob_zero(data=ONES.astype("f2")), "is of type float16"),
+    "no space": (blob_zero(data=h5py.Empty("f4")), "has no data"),
+    "256 TiB": (
+        lambda file: contiguous(file.create_group("data/a"), "0", (1 << 23, 1 << 23)),
+        "claims 281474976710656 bytes",
+    ),
+    "2^63 bytes": (
+        lambda file: contiguous(file.create_group("data/a"), "0", (1 << 30, 1 << 31)),
+        "claims 9223372036854775808 bytes|damaged",
+    ),
+    "never written": (
+        lambda file: contiguous(file.create_group("data/a"), "0", (10,)),
+        "claims 40 bytes",
+    ),
+    "groups in a layer": (many("flat"), "more than 6000"),
+    "layers": (many("deep"), "more than 6000"),
+    "100 levels": (lambda file: file.create_group("data" + "/a" * 100), "too deep"),
+    "a gap": (link("data/a/1", ONES), "has no blob 0"),
+    "a blob by name": (link("data/a/weight", ONES), "has no blob 0"),
+    "a blob by a longer number": (link("data/a/00", ONES), "has no blob 0"),
+    "a blob of no layer": (link("data/0", ONES), "belongs to no layer"),
+    "data is no group": (link("data", ONES), "data is no group"),
+    "a state": (link("history/0", ONES), "no .caffemodel.h5, or damaged"),
+    "NaN": (blob_zero(data=ONES * np.nan), "blob 0 of layer 'a' has values that are not finite"),
+    "a name of controls": (link("data/\x1b[2J\n/0", ONES * np.nan), r"'\\x1b\[2J\\n' has values"),
+    "a name in Latin-1": (lambda file: file.create_group(b"data/\xe9"), "not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_MODELS)
+def test_hostile_weights_are_refused_at_once(tmp_path, name):
+    make, problem = HOSTILE_MODELS[name]
+    path = tmp_path / "m.caffemodel.h5"
+    with h5py.File(path, "w") as file:
+        make(file)
+    refused(read_caffemodel, path, problem)
+
+
+def test_diffs_must_fit_the_data(tmp_path):
+    path = tmp_path / "m.caffemodel.h5"
+    for place, array, problem in (
+        ("diff/a/0", ONES[:1], "has another shape"),
+        ("diff/b/0", ONES, "has no data beside it"),
+    ):
+        with h5py.File(path, "w") as file:
+            file["data/a/0"], file[place] = ONES, array
+        refused(read_caffemodel, path, problem)
+
+
+def state_with(**changed: object) -> Callable:
+    """Writes a sound state but for what is changed; None leaves it out."""
+
+    def make(file) -> None:
+        items = {"iter": np.int32([4]), "current_step": np.int32([0]), "history/0": ONES}
+        for name, value in (items | changed).items():
+            if value is not None:
+                file[name] = value
+
+    return make
+
+
+HOSTILE_STATES = {
+    "no iteration": (state_with(iter=None), "no .solverstate.h5, or damaged"),
+    "two iterations": (state_with(iter=np.int32([4, 5])), "iter is not one number"),
+    "negative": (state_with(iter=np.int32([-1])), "iter is -1"),
+    "too large": (state_with(current_step=np.int64([1 << 40])), "current_step is 1099511627776"),
+    "not whole": (state_with(iter=np.float32([4])), "'iter' is of type float32"),
+    "iteration is a group": (state_with(**{"iter": None, "iter/x": ONES}), "'iter' is no dataset"),
+    "path of any length": (state_with(learned_net="x"), "'learned_net' is of type object"),
+    "two paths": (state_with(learned_net=np.array([b"a", b"b"])), "is not one string"),
+    "path in Latin-1": (state_with(learned_net=np.bytes_(b"\xe9")), "damaged"),
+    "no history": (state_with(**{"history/0": None}), "damaged"),
+    "history is no group": (state_with(**{"history/0": None, "history": ONES}), "is no group"),
+    "a gap": (state_with(**{"history/2": ONES}), "'history' has no blob 1"),
+    "a group in it": (state_with(**{"history/1/x": ONES}), "is no dataset"),
+    "NaN": (state_with(**{"history/0": ONES * np.inf}), "history 0 has values"),
+    "weights": (link("data/a/0", ONES), "no .solverstate.h5, or damaged"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_STATES)
+def test_hostile_states_are_refused_at_once(tmp_path, name):
+    make, problem = HOSTILE_STATES[name]
+    path = tmp_path / "s.solverstate.h5"
+    with h5py.File(path, "w") as file:
+        make(file)
+    refused(read_solverstate, path, problem)
+
+
+@pytest.mark.parametrize("reader", [read_caffemodel, read_solverstate])
+def test_other_files_are_named_for_what_they_are(tmp_path, reader):
+    path = tmp_path / "m.h5"
+    for content, problem in (
+        (b"", "is empty"),
+        (b'name: "net"\n', "is text"),
+        (b"\x0a\x03net\xa2\x06\x00", "a binary file must not be named .h5"),
+        (b"\x89HDF\r\n\x1a\n", "damaged"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(5000), "damaged"),
+    ):
+        path.write_bytes(content)
+        refused(reader, path, problem)
+    with pytest.raises(UserError, match="No such file"):
+        reader(tmp_path / "absent.h5")
+
+
+# --- damage ---
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> dict[Callable, bytes]:
+    """The bytes of a small file for each reader."""
+    folder = tmp_path_factory.mktemp("sound")
+    weights = model("a", "b", "c/d", diff=True)
+    weights.layers += [StoredLayer(f"relu{i}") for i in range(12)]
+    state = SolverState(4, "w.caffemodel.h5", 1, [blob(4, 2, 3, 3), blob(4)] * 4)
+    return {
+        read_caffemodel: write_caffemodel(folder / "m.caffemodel.h5", weights).read_bytes(),
+        read_solverstate: write_solverstate(folder / "s.solverstate.h5", state).read_bytes(),
+    }
+
+
+def complaint(reader: Callable[[Path], object], path: Path, content: bytes) -> str | None:
+    """What the reader says of a file with this content; None if it loads."""
+    path.unlink(missing_ok=True)  # to overwrite a file is slow on some file systems
+    path.write_bytes(content)
+    begin = time.perf_counter()
+    try:
+        reader(path)
+    except UserError as error:
+        return str(error)
+    finally:
+        assert time.perf_counter() - begin < SECONDS
+    return None
+
+
+@pytest.mark.parametrize("reader", [read_caffemodel, read_solverstate])
+def test_a_file_cut_short_is_refused(tmp_path, sound, reader):
+    content, path = sound[reader], tmp_path / "m.h5"
+    for percent in range(100):
+        cut = content[: len(content) * percent // 100]
+        assert complaint(reader, path, cut), percent
+
+
+def damage(content: bytes, seed: int) -> bytes:
+    """One to four bytes changed, or one to three of the words that HDF5 keeps its addresses in."""
+    rng = random.Random(seed)
+    damaged = bytearray(content)
+    if seed % 2:
+        for _ in range(rng.randint(1, 4)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        return bytes(damaged)
+    words = len(content) // 8
+    for _ in range(rng.randint(1, 3)):
+        place, other = (8 * rng.randrange(words) for _ in range(2))
+        values = (0, (1 << 64) - 1, 1 << 63, other, rng.randrange(len(content)))
+        copied = bytes(damaged[other : other + 8])
+        options = [*(value.to_bytes(8, "little") for value in values), copied]
+        damaged[place : place + 8] = rng.choice(options)
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("reader", [read_caffemodel, read_solverstate])
+@pytest.mark.parametrize("times", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_damaged_file_is_refused_or_read(tmp_path, sound, reader, times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    path = tmp_path / "m.h5"
+    texts = [complaint(reader, path, damage(sound[reader], seed)) for seed in range(times)]
+    refusals = [text for text in texts if text]
+    assert times / 10 < len(refusals) < times
+    assert all(text.isprintable() for text in refusals)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < SLACK
