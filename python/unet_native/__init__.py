@@ -15,28 +15,29 @@ load_core()
 from unet_native._core import version as __version__  # noqa: E402
 
 # Loaded when first asked for, so that importing the package is quick.
+_PYCAFFE = "unet_native.caffe.pycaffe"
 _HOME = {
+    "AdamSolver": _PYCAFFE,
     "Model": "unet_native.model_file",
-    "Net": "unet_native.net",
+    "Net": _PYCAFFE,
     "NetSpec": "unet_native.spec",
-    "SGDSolver": "unet_native.solver",
-    "SolverSettings": "unet_native.solver",
+    "SGDSolver": _PYCAFFE,
+    "SolverSettings": "unet_native.solver_settings",
     "UserError": "unet_native.errors",
+    "get_solver": _PYCAFFE,
+    "layer_type_list": _PYCAFFE,
     "load": "unet_native.model_file",
     "load_model": "unet_native.snapshot",
+    "proto": _PYCAFFE,
+    "set_device": _PYCAFFE,
+    "set_mode_cpu": _PYCAFFE,
+    "set_mode_gpu": _PYCAFFE,
+    "set_random_seed": _PYCAFFE,
 }
 
-__all__ = [
-    "Model",
-    "Net",
-    "NetSpec",
-    "SGDSolver",
-    "SolverSettings",
-    "UserError",
-    "__version__",
-    "load",
-    "load_model",
-]
+TRAIN, TEST = 0, 1  # Caffe's phases
+
+__all__ = ["TEST", "TRAIN", "__version__", *_HOME]
 
 
 def __getattr__(name: str) -> object:

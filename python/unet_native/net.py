@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from unet_native import layers, observed, parameters
 from unet_native.blob import Blob, ObservedBlob
+from unet_native.exchange import ParameterExchange
 from unet_native.graph import Graph
-from unet_native.layers import Execution
+from unet_native.layers import Execution, crop
 from unet_native.memory import Memory
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array
@@ -29,7 +29,7 @@ from unet_native.plan import Plan
 from unet_native.spec import NetSpec, Shape
 
 
-class Net:
+class Net(ParameterExchange):
     """The layers of `spec` that belong to `phase`, ready to run.
 
     seed       decides the initial parameters and the dropout masks; None draws one (see `seed`)
@@ -104,6 +104,32 @@ class Net:
         self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
         self._inner_params = {layer.name: layer.params for layer in self.layers if layer.params}
         self._bind()
+
+    # --- how it hangs together ---
+
+    @property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        """By layer, the names of its tops."""
+        return OrderedDict((layer.name, list(layer.spec.top)) for layer in self.layers)
+
+    @property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        """By layer, the names of its bottoms."""
+        return OrderedDict((layer.name, list(layer.spec.bottom)) for layer in self.layers)
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """By blob, its weight in the objective; 0: not part of it."""
+        weights = OrderedDict.fromkeys(self._all_blobs, 0.0)
+        for layer in self.layers:
+            for i, name in enumerate(layer.spec.top):
+                weights[name] = layer.loss_weight(i) or weights[name]
+        return weights
+
+    @property
+    def notices(self) -> list[str]:
+        """What of this net has two meanings in Caffe's files, and which one applies here."""
+        return crop.notices(self.layers)
 
     # --- shapes, memory ---
 
@@ -307,54 +333,6 @@ class Net:
         for param in self.parameters:
             if (diff := param.inner.latest("diff")) is not None:
                 diff[...] = 0
-
-    # --- parameters from elsewhere ---
-
-    def load_params(self, params: Mapping[str, Sequence[Array]]) -> list[str]:
-        """Copies parameters, given by layer name, as Caffe's CopyTrainedLayersFrom does.
-
-        Returns the names of layers that this net does not have; those that `params` lacks keep
-        their values. Raises ValueError for a number or shape of parameters that differs.
-        """
-        for name, arrays in params.items():
-            if name in self.params:
-                self._check_params(name, [array.shape for array in arrays])
-        for name, arrays in params.items():
-            if name in self.params:
-                for blob, array in zip(self._inner_params[name], arrays, strict=True):
-                    blob.latest("data")[...] = array
-        return [name for name in params if name not in self.layer_dict]
-
-    def copy_from(self, source: Net | str | Path) -> list[str]:
-        """Copies the parameters of another net, or of a model file, by layer name.
-
-        Returns the names that this net ignores; see :meth:`load_params`.
-        """
-        if isinstance(source, Net):
-            theirs = source._inner_params.items()
-            return self.load_params({k: [b.latest("data") for b in v] for k, v in theirs})
-        from unet_native import snapshot
-
-        return self.load_params(snapshot.read(source).params())
-
-    def share_with(self, other: Net) -> None:
-        """Uses the parameters of `other` from now on, for layers of the same name."""
-        for name, theirs in other._inner_params.items():
-            if name in self.params:
-                self._check_params(name, [blob.shape for blob in theirs])
-                for mine, blob in zip(self._inner_params[name], theirs, strict=True):
-                    mine.share_data(blob)
-
-    def save(self, path: str | Path) -> None:
-        """Writes network and parameters to a model file (.safetensors)."""
-        from unet_native import snapshot
-
-        snapshot.save_model(path, self)
-
-    def _check_params(self, layer: str, given: list[Shape]) -> None:
-        own = [blob.shape for blob in self.params[layer]]
-        if own != list(given):
-            raise ValueError(f"layer {layer!r}: parameters of shapes {given} do not fit {own}")
 
 
 def _assign(target: Array, value: Array, name: str) -> None:

@@ -289,9 +289,7 @@ class _Reader:
         array.flags.writeable = False
         return array
 
-    def _check(
-        self, dataset: h5py.Dataset, name: str, kinds: str, packed: bool = False
-    ) -> None:
+    def _check(self, dataset: h5py.Dataset, name: str, kinds: str, packed: bool = False) -> None:
         """Raises _FormError unless reading takes no more memory than the file has bytes for.
 
         packed: training data, which may lie in chunks, compressed as far as gzip can.
@@ -302,7 +300,9 @@ class _Reader:
             raise _FormError(f"{name} is no dataset")
         plan = dataset.id.get_create_plist()
         filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
-        layouts = {h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT} | ({h5py.h5d.CHUNKED} if packed else set())
+        layouts = {h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT} | (
+            {h5py.h5d.CHUNKED} if packed else set()
+        )
         if filters - (_PACKING if packed else set()) or plan.get_layout() not in layouts:
             raise _FormError(
                 f"{name} is stored in another layout than Caffe's; try h5repack -l CONTI -f NONE"

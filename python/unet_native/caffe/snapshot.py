@@ -43,6 +43,13 @@ def save_net(path: str | Path, net: Net, *, diffs: bool = False) -> Path:
     return write_caffemodel(path, CaffeModel(name=message.name, layers=layers))
 
 
+def save_net_hdf5(path: str | Path, net: Net, *, diffs: bool = False) -> Path:
+    """Like :func:`save_net`, in HDF5. Raises UserError for a name that does not end in .h5."""
+    if Path(path).suffix != ".h5":
+        raise UserError(f"{path}: HDF5 files are recognized by their name; let it end in .h5")
+    return save_net(path, net, diffs=diffs)
+
+
 def _stored_layer(layer: Message, net: Net, diffs: bool) -> StoredLayer:
     before, after = _around_blobs(layer)
     params = net.layer_dict[layer.name].params if layer.type != "Split" else ()

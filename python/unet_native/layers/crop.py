@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from unet_native import ops
 from unet_native.layers.base import CoordinateMap, Layer
 from unet_native.spec import Shape
@@ -21,12 +23,17 @@ class Crop(Layer):
     def __init__(self, *args):
         super().__init__(*args)
         self.offsets: Shape = (0, 0, 0, 0)
+        self.aligned: tuple[int, int] | None = None  # rows and columns that coordinates ask for
         alignment = self.spec.crop_param.alignment
         if alignment not in ("offset", "coordinates"):
             raise self.refuse(f"alignment must be offset or coordinates, not {alignment!r}")
 
     def coordinates(self, bottoms: list[CoordinateMap]) -> CoordinateMap:
         data, reference = bottoms
+        shifts = [(r - d) / data.scale for d, r in zip(data.shift, reference.shift, strict=True)]
+        whole = all(shift >= 0 and shift == int(shift) for shift in shifts)
+        if data.scale == reference.scale and whole:
+            self.aligned = int(shifts[0]), int(shifts[1])
         if self.spec.crop_param.alignment == "offset":
             self.offsets = self._given_offsets()
             return data.window(1, *self.offsets[2:])
@@ -35,10 +42,9 @@ class Crop(Layer):
                 f"pixels of the bottoms lie {data.scale:g} and {reference.scale:g} data pixels "
                 "apart, so no crop aligns them"
             )
-        shifts = [(r - d) / data.scale for d, r in zip(data.shift, reference.shift, strict=True)]
-        if any(shift < 0 or shift != int(shift) for shift in shifts):
+        if self.aligned is None:
             raise self.refuse(f"no crop aligns bottoms that are {shifts[0]:g} pixels apart")
-        self.offsets = (0, 0, int(shifts[0]), int(shifts[1]))
+        self.offsets = (0, 0, *self.aligned)
         return reference
 
     def _given_offsets(self) -> Shape:
@@ -102,3 +108,34 @@ class Crop(Layer):
             out=window,
             context=self.execution.context,
         )
+
+
+def notices(layers: Sequence[Layer]) -> list[str]:
+    """Which of the two Crops is applied, one sentence for each that occurs."""
+    crops = [layer for layer in layers if isinstance(layer, Crop)]
+    release = [layer for layer in crops if layer.spec.crop_param.alignment == "coordinates"]
+    bvlc = [layer for layer in crops if layer.spec.crop_param.alignment == "offset"]
+    silent = [
+        layer
+        for layer in bvlc
+        if not layer.spec.crop_param.offset and layer.aligned not in (None, layer.offsets[2:])
+    ]
+    found = []
+    if release:
+        found.append(
+            f"Crop is the 2015 release's, aligned by coordinates: {_rows(release)} pixels are cut "
+            "off at the top and left"
+        )
+    if bvlc:
+        found.append(f"Crop is BVLC Caffe's, at the file's offsets: {_rows(bvlc)} pixels")
+    if silent:
+        found.append(
+            f"warning: layer {silent[0].name!r} gives no offset, so BVLC Caffe's Crop cuts at the "
+            f"top left corner; aligned by coordinates, as in the 2015 release, {silent[0].name!r} "
+            f"would cut at {silent[0].aligned[0]}: say so with crop_param {{ offset: ... }}"
+        )
+    return found
+
+
+def _rows(crops: list[Crop]) -> str:
+    return ", ".join(f"{crop.offsets[2]} ({crop.name})" for crop in crops)
