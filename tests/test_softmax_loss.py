@@ -189,7 +189,7 @@ def test_bad_input():
         ),
         (
             lambda: ops.softmax_loss(score, label, workspace=np.empty(3, np.float32)),
-            "workspace has 3 floats, needs 24",
+            "workspace has 3 floats, needs 44",
         ),
     ]
     for call, message in cases:

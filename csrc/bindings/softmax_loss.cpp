@@ -46,8 +46,8 @@ void bind_softmax_loss(py::module_& m) {
                               diff_view, prob_view)
               .loss;
         });
-  m.def("softmax_loss_workspace_bytes", [](int N, int H) {
-    return softmax_loss_workspace(N, H) * static_cast<std::ptrdiff_t>(sizeof(float));
+  m.def("softmax_loss_workspace_bytes", [](int N, int H, int W) {
+    return softmax_loss_workspace(N, H, W) * static_cast<std::ptrdiff_t>(sizeof(float));
   });
 }
 

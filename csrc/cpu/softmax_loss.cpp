@@ -1,6 +1,6 @@
 // softmax_loss on the CPU. A first pass over labels and weights checks the labels and finds Z; a
-// second one, over blocks of kLanes pixels, gives loss and gradient. Each row leaves its sums in
-// the workspace, so the result does not depend on which thread took it.
+// second one, over blocks of kLanes pixels, gives -log p of each pixel and the gradient. Each row
+// leaves its sums in the workspace, so the result does not depend on which thread took it.
 #include "ops/softmax_loss.h"
 
 #include <float.h>
@@ -16,7 +16,7 @@ namespace {
 typedef double loose_double __attribute__((aligned(4), may_alias));
 
 struct RowSums {
-  loose_double valid;      // pixels not ignored, then (second pass) the row's loss
+  loose_double valid;      // pixels not ignored, then (second pass) the row's weighted loss
   loose_double weight;     // their weights
   loose_double bad_label;  // first column whose label is none, or -1
 };
@@ -75,11 +75,13 @@ struct Block {
   float *diff, *prob;
 };
 
-// Sums of the loss and writes the outputs of `count` <= kLanes pixels.
+// Writes the outputs of `count` <= kLanes pixels; returns the weighted sum of their losses or,
+// without weights, leaves each in `nll`.
 [[gnu::always_inline]] inline double loss_of_block(const Block& at, const Labels& labels,
                                                    ConstView score, ConstView label,
                                                    ConstView weight, View diff, View prob, int n,
-                                                   int h, int w, int count, float scale) {
+                                                   int h, int w, int count, float scale,
+                                                   float* nll) {
   const int C = score.c;
   float factor[kLanes] = {}, target[kLanes] = {};
   bool counts[kLanes] = {};
@@ -109,15 +111,18 @@ struct Block {
   }
 
   double loss = 0;
-  float sums[kLanes], x_labels[kLanes];
+  float sums[kLanes], x_labels[kLanes], p_labels[kLanes];
   store(sums, sum);
   store(x_labels, x_label);
-  const float highest = -logf(FLT_MIN);
+  store(p_labels, exp_nonpositive(x_label) / sum);
   for (int i = 0; i < count; ++i) {
-    if (!counts[i]) continue;
-    float nll = logf(sums[i]) - x_labels[i];
-    if (!weight.data && nll > highest) nll = highest;
-    loss += static_cast<double>(factor[i]) * nll;
+    if (!counts[i]) {
+      nll[i] = 0;
+    } else if (weight.data) {
+      loss += static_cast<double>(factor[i]) * (logf(sums[i]) - x_labels[i]);
+    } else {
+      nll[i] = -logf(max(p_labels[i], FLT_MIN));
+    }
   }
 
   if (!kept) return loss;
@@ -142,6 +147,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, 
   const int H = score.h, W = score.w, rows = score.n * H;
   const Labels labels{setting, score.c};
   RowSums* const sums = reinterpret_cast<RowSums*>(workspace.data);
+  float* const nll = workspace.data + rows * (sizeof(RowSums) / sizeof(float));
 
 #pragma omp parallel for schedule(static) num_threads(threads_for(ctx, score.count()))
   for (int row = 0; row < rows; ++row) {
@@ -166,10 +172,16 @@ SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, 
     for (int w = 0; w < W; w += kLanes) {
       const Block at{score.pixel(n, h, w), bottom_diff.data ? bottom_diff.pixel(n, h, w) : nullptr,
                      prob.data ? prob.pixel(n, h, w) : nullptr};
-      loss += loss_of_block(at, labels, score, label, weight, bottom_diff, prob, n, h, w,
-                            min(kLanes, W - w), scale);
+      loss +=
+          loss_of_block(at, labels, score, label, weight, bottom_diff, prob, n, h, w,
+                        min(kLanes, W - w), scale, nll + static_cast<std::ptrdiff_t>(row) * W + w);
     }
     sums[row].valid = loss;
+  }
+  if (weight.data == nullptr) {
+    float loss = 0;
+    for (std::ptrdiff_t i = 0; i < static_cast<std::ptrdiff_t>(rows) * W; ++i) loss += nll[i];
+    return {z == 0 ? 0 : loss / static_cast<float>(z), -1};
   }
   double loss = 0;
   for (int row = 0; row < rows; ++row) loss += sums[row].valid;

@@ -35,7 +35,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, 
     check_same_shape("softmax_loss", "bottom_diff", bottom_diff, "score", score);
   }
   if (prob.data) check_same_shape("softmax_loss", "prob", prob, "score", score);
-  const std::ptrdiff_t needed = softmax_loss_workspace(score.n, score.h);
+  const std::ptrdiff_t needed = softmax_loss_workspace(score.n, score.h, score.w);
   if (workspace.size < needed) {
     fail("softmax_loss", "workspace has " + std::to_string(workspace.size) + " floats, needs " +
                              std::to_string(needed));
@@ -46,8 +46,8 @@ SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, 
   return result;
 }
 
-std::ptrdiff_t softmax_loss_workspace(int N, int H) {
-  return std::ptrdiff_t{6} * N * H;  // three doubles a row
+std::ptrdiff_t softmax_loss_workspace(int N, int H, int W) {
+  return std::ptrdiff_t{N} * H * (6 + W);  // three doubles a row, and each pixel's -log p
 }
 
 }  // namespace unet

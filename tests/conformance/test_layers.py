@@ -1,193 +1,134 @@
-"""Every op against numbers that BVLC Caffe computed, one layer a case.
+"""Every layer against numbers that BVLC Caffe computed: one net of one layer a case.
 
-The cases are the files of `layers/` in the golden data (tests/shared.py says where that lies);
-without them the tests are skipped. Caffe's numbers are float32 with errors up to 5e-7 of the
-largest magnitude; a second float32 implementation should come within ten times that.
+A case is layers/<name>.prototxt with layers/<name>.npz. Arrays named like an input of the net are
+its inputs; w and b are the parameters; y, or loss and prob, the tops; dy the given top diff; dx,
+dx0, .. the bottom diffs, dw and db those of the parameters, which were 0 before.
 """
 
 from __future__ import annotations
 
-import json
-import re
-
 import numpy as np
 import pytest
 
-from closeness import assert_close
-from shared import golden
+import unet_native as caffe
+from conformance.cases import arrays_of, parametrize, relative_error
 from unet_native import ops
 
-TOLERANCE = 5e-6
+TOLERANCES = {"direct": 1e-5, "auto": 1e-4}
+# A saturated softmax is ill-conditioned in float32: its diff is compared absolutely.
+SOFTMAX_DIFF = 1e-6
 
 
-def cases(layer_type: str, **wanted: object) -> list[dict]:
-    """The cases of one layer type from the golden data's index; none without the data."""
-    try:
-        index = json.loads(golden("index.json").read_text())
-    except pytest.skip.Exception:
-        return []
-    return [
-        case
-        for case in index["layers"]
-        if case["type"] == layer_type and all(case.get(k) == v for k, v in wanted.items())
-    ]
+def net_of(case, arrays, phase, algorithm):
+    net = caffe.Net(case, phase, algorithm=algorithm)
+    for name in net.inputs:
+        if name in arrays:
+            net.blobs[name].data[...] = arrays[name]
+    for name, blobs in net.params.items():
+        assert name, "a parameter belongs to a layer"
+        for blob, key in zip(blobs, "wb", strict=False):
+            blob.data[...] = arrays[key]
+    layer = net.layers[-1]
+    if "mask" in arrays:
+
+        def draw(mask):
+            mask[...] = arrays["mask"]
+
+        layer.draw = draw
+    return net, layer
 
 
-def parametrize(layer_type: str, **wanted: object) -> pytest.MarkDecorator:
-    """One test per case; one that says what is missing if there is none."""
-    found = cases(layer_type, **wanted) or [
-        pytest.param(None, marks=pytest.mark.skip(reason="no golden data: see tests/shared.py"))
-    ]
-    return pytest.mark.parametrize("case", found, ids=lambda case: case and case["name"])
+def check(kind, name, actual, expected, tolerance):
+    if kind == "Softmax" and name.startswith("dx") and np.abs(actual - expected).max() < 1e-6:
+        return
+    error = relative_error(np.asarray(actual), expected)
+    assert error <= tolerance, f"{name}: {error:.2g} of the largest magnitude"
 
 
-def load(case: dict) -> dict[str, np.ndarray]:
-    with np.load(golden("layers") / f"{case['name']}.npz") as arrays:
-        return dict(arrays)
+@pytest.mark.parametrize("algorithm", TOLERANCES)
+@parametrize("layers", "*.prototxt")
+def test_layer(case, algorithm):
+    tolerance = TOLERANCES[algorithm]
+    arrays = arrays_of(case.with_suffix(".npz"))
+    net, layer = net_of(case, arrays, caffe.TRAIN, algorithm)
+    assert set(net.inputs) <= {*arrays, "ref"}, "every input but a reference of sizes is given"
+    net.forward()
+    tops = [net.blobs[name] for name in layer.spec.top]
+    compared = set()
+
+    def compare(name, actual):
+        compared.add(name)
+        check(layer.type, name, actual, arrays[name], tolerance)
+
+    for name, top in zip(("y",) if "y" in arrays else ("loss", "prob"), tops, strict=False):
+        compare(name, top.data)
+    if "weighted_total" in arrays:
+        compare("weighted_total", np.float32(net.loss))
+        assert float(tops[0].diff) == pytest.approx(float(arrays["top_diff"]))
+    if "dy" in arrays:
+        tops[0].diff[...] = arrays["dy"]
+    net.backward()
+    for i, name in enumerate(layer.spec.bottom):
+        for key in (f"d{name}", f"dx{i}", "dx" if i == 0 else ""):
+            if key in arrays:
+                compare(key, net.blobs[name].diff)
+                break
+    for blobs in net.params.values():
+        for blob, key in zip(blobs, ("dw", "db"), strict=False):
+            compare(key, blob.diff)
+    if "argmax" in arrays:
+        check_argmax(arrays)
+        compared.add("argmax")
+    if "y_test" in arrays:
+        check_test_phase(case, arrays, algorithm)
+        compared |= {"y_test", "dx_test"}
+    if "prob" in arrays and "prob" not in compared:
+        scores = np.asarray(arrays["x"])
+        four = scores.reshape(scores.shape + (1,) * (4 - scores.ndim))
+        compare("prob", ops.softmax_forward(four).reshape(scores.shape))
+    given = {*net.inputs, "x", "w", "b", "dy", "mask", "top_diff", "ref"}
+    unused = {name for name in arrays if not name.endswith("_f64")} - compared - given
+    assert not unused, f"arrays that were not compared: {unused}"
 
 
-def as_blob(array: np.ndarray) -> np.ndarray:
-    """(N, C) as (N, C, 1, 1), (N) as (N, 1, 1, 1)."""
-    return array.reshape(array.shape + (1,) * (4 - array.ndim))
+def check_argmax(arrays):
+    """The first of equal maxima, in row-major order, gets the whole diff."""
+    ones = np.ones_like(arrays["y"])
+    diff = np.ascontiguousarray(ops.max_pool2x2_backward(arrays["x"], ones))
+    n, c, h, w = arrays["x"].shape
+    expected = np.zeros((n, c, h * w), np.float32)
+    where = arrays["argmax"].reshape(n, c, -1)
+    for i, j in np.ndindex(n, c):
+        np.add.at(expected[i, j], where[i, j], 1)
+    np.testing.assert_array_equal(diff.reshape(n, c, -1), expected)
 
 
-def test_every_layer_type_is_covered():
-    index = json.loads(golden("index.json").read_text())
-    covered = {
-        *("Convolution", "Deconvolution", "Pooling", "ReLU", "Crop", "Concat"),
-        *("Dropout", "Softmax", "SoftmaxWithLoss"),
-    }
-    assert {case["type"] for case in index["layers"]} == covered
+def check_test_phase(case, arrays, algorithm):
+    net, layer = net_of(case, arrays, caffe.TEST, algorithm)
+    net.forward()
+    np.testing.assert_array_equal(net.blobs[layer.spec.top[0]].data, arrays["y_test"])
+    net.blobs[layer.spec.top[0]].diff[...] = arrays["dy"]
+    net.backward()
+    np.testing.assert_array_equal(net.blobs[layer.spec.bottom[0]].diff, arrays["dx_test"])
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
-@parametrize("Convolution", kernel=3)
-def test_conv3x3(case, algorithm):
-    a = load(case)
-    # F(4x4,3x3) loses an order of magnitude in its transforms.
-    tolerance = 4e-5 if algorithm == "winograd" else TOLERANCE
-    top = ops.conv3x3_forward(a["x"], a["w"], a.get("b"), algorithm=algorithm)
-    assert_close(top, a["y"], tolerance)
-    bottom_diff = ops.conv3x3_backward_data(a["dy"], a["w"], algorithm=algorithm)
-    assert_close(bottom_diff, a["dx"], tolerance)
-    weight_diff, bias_diff = ops.conv3x3_backward_weights(a["x"], a["dy"], algorithm=algorithm)
-    assert_close(weight_diff, a["dw"], tolerance)
-    if case["bias"]:
-        assert_close(bias_diff, a["db"], TOLERANCE)
-
-
-@parametrize("Convolution", kernel=1)
-def test_conv1x1(case):
-    a = load(case)
-    assert_close(ops.conv1x1_forward(a["x"], a["w"], a["b"]), a["y"], TOLERANCE)
-    assert_close(ops.conv1x1_backward_data(a["dy"], a["w"]), a["dx"], TOLERANCE)
-    weight_diff, bias_diff = ops.conv1x1_backward_weights(a["x"], a["dy"])
-    assert_close(weight_diff, a["dw"], TOLERANCE)
-    assert_close(bias_diff, a["db"], TOLERANCE)
-
-
-@parametrize("Deconvolution")
-def test_up_conv2x2(case):
-    a = load(case)
-    assert_close(ops.up_conv2x2_forward(a["x"], a["w"], a["b"]), a["y"], TOLERANCE)
-    assert_close(ops.up_conv2x2_backward_data(a["dy"], a["w"]), a["dx"], TOLERANCE)
-    weight_diff, bias_diff = ops.up_conv2x2_backward_weights(a["x"], a["dy"])
-    assert_close(weight_diff, a["dw"], TOLERANCE)
-    assert_close(bias_diff, a["db"], TOLERANCE)
-
-
-@parametrize("Pooling")
-def test_max_pool2x2(case):
-    a = load(case)
-    np.testing.assert_array_equal(ops.max_pool2x2_forward(a["x"]), a["y"])
-    np.testing.assert_array_equal(ops.max_pool2x2_backward(a["x"], a["dy"]), a["dx"])
-
-
-@parametrize("ReLU")
-def test_relu(case):
-    a = load(case)
-    np.testing.assert_array_equal(ops.relu_forward(a["x"]), a["y"])
-    np.testing.assert_array_equal(ops.relu_backward(a["x"], a["dy"]), a["dx"])
-
-
-@parametrize("Crop")
-def test_crop(case):
-    a = load(case)
-    axis = int(re.search(r"axis: (\d)", case["crop_param"]).group(1))
-    offsets = [int(offset) for offset in re.findall(r"offset: (\d+)", case["crop_param"])] or [0]
-    offsets = [0] * axis + offsets * (1 if len(offsets) > 1 else 4 - axis)
-    # Channels are cropped by a view: the op itself crops rows and columns.
-    first, last = offsets[1], offsets[1] + a["y"].shape[1]
-    options = {"offset": tuple(offsets[2:])}
-    x = np.ascontiguousarray(a["x"][:, first:last])
-    np.testing.assert_array_equal(ops.crop_forward(x, a["y"].shape[2:], **options), a["y"])
-    bottom_diff = ops.zeros(a["x"].shape)
-    ops.crop_backward(a["dy"], x.shape, out=bottom_diff[:, first:last], **options)
-    np.testing.assert_array_equal(bottom_diff, a["dx"])
-
-
-@parametrize("Concat", axis=1)
-def test_concat(case):
-    a = load(case)
-    bottoms = [a[f"x{i}"] for i in range(sum(name.startswith("x") for name in a))]
-    np.testing.assert_array_equal(ops.crop_concat_forward(bottoms), a["y"])
-    diffs = ops.crop_concat_backward(a["dy"], [bottom.shape for bottom in bottoms])
-    for i, diff in enumerate(diffs):
-        np.testing.assert_array_equal(diff, a[f"dx{i}"])
-
-
-@parametrize("Dropout")
-def test_dropout(case):
-    a = load(case)
-    ratio = case["dropout_ratio"]
-    assert_close(ops.dropout_forward(a["x"], a["mask"], ratio), a["y"], 2e-7)
-    assert_close(ops.dropout_backward(a["dy"], a["mask"], ratio), a["dx"], 2e-7)
-
-
-@parametrize("Softmax")
-def test_softmax(case):
-    a = {name: as_blob(array) for name, array in load(case).items()}
-    top = ops.softmax_forward(a["x"])
-    assert_close(top, a["y"], 1e-6)
-    # The cancellation in top * (top_diff - dot) is relative to top_diff.
-    diff = ops.softmax_backward(top, a["dy"])
-    assert_close(diff, a["dx"], 1e-6, floor=float(np.abs(a["dy"]).max()))
-
-
-@parametrize("SoftmaxWithLoss")
-def test_softmax_loss(case):
-    a = load(case)
-    setting = dict(re.findall(r"(\w+): (\S+)", case["loss_param"]))
-    # The older `normalize` counts only where `normalization` is not set.
-    legacy = {"true": "VALID", "false": "BATCH_SIZE", None: "VALID"}[setting.get("normalize")]
-    result = ops.softmax_loss(
-        as_blob(a["x"]),
-        as_blob(a["label"]),
-        normalization=setting.get("normalization", legacy),
-        ignore_label=int(setting["ignore_label"]) if "ignore_label" in setting else None,
-        loss_weight=case["loss_weight"],
-        with_prob=True,
-    )
-    assert result.loss == pytest.approx(float(a["loss"]), rel=2e-6)
-    weighted = case["loss_weight"] * result.loss
-    assert weighted == pytest.approx(float(a["weighted_total"]), rel=2e-6)
-    assert_close(result.bottom_diff, as_blob(a["dx"]), 1e-6)
-    assert_close(result.prob, as_blob(a["prob"]), 1e-6)
-
-
-@pytest.mark.parametrize("mode", ["none", "nhw", "wsum"])
-def test_weighted_loss(mode):
+@parametrize("weighted_loss", "*.npz")
+def test_weighted_loss(case):
     """Not Caffe, which has no weights, but float64 numpy."""
-    normalization = {"none": "NONE", "nhw": "FULL", "wsum": "WEIGHT_SUM"}[mode]
-    files = sorted(golden("weighted_loss").glob("*.npz"))
-    assert files
-    for file in files:
-        with np.load(file) as a:
-            if f"loss_{mode}" not in a:
-                assert a["weight"].sum() == 0, "only without weights there is no such loss"
-                continue
-            result = ops.softmax_loss(
-                a["score"], a["label"], a["weight"], normalization=normalization
-            )
-            assert result.loss == pytest.approx(float(a[f"loss_{mode}"]), rel=1e-6)
-            assert_close(result.bottom_diff, a[f"dscore_{mode}"], 1e-6)
+    a = arrays_of(case)
+    for mode, normalization in (("none", "NONE"), ("nhw", "FULL"), ("wsum", "WEIGHT_SUM")):
+        if f"loss_{mode}" not in a:
+            assert a["weight"].sum() == 0, "only without weights there is no such loss"
+            continue
+        result = ops.softmax_loss(a["score"], a["label"], a["weight"], normalization=normalization)
+        assert result.loss == pytest.approx(float(a[f"loss_{mode}"]), rel=1e-6)
+        assert relative_error(result.bottom_diff, a[f"dscore_{mode}"]) <= 1e-6
+
+
+def test_the_data_have_cases():
+    """A folder of golden data that was given must not be empty, or everything would pass."""
+    from conformance.cases import files, folder
+
+    if folder("layers") is None:
+        pytest.skip("no golden data: see tests/shared.py")
+    assert files("layers", "*.prototxt")

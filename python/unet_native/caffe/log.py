@@ -48,7 +48,7 @@ class CaffeLog(SolverObserver):
         now = datetime.now()
         stamp = f"I{now:%m%d %H:%M:%S.%f} {os.getpid():5d} {place}] "
         with suppress(OSError):
-            print(stamp + message, file=self._stream or sys.stderr, flush=True)
+            print(stamp + message.removesuffix("\n"), file=self._stream or sys.stderr, flush=True)
 
     # --- before the first iteration ---
 
@@ -58,8 +58,8 @@ class CaffeLog(SolverObserver):
             "solver.cpp:45", f"Initializing solver from parameters: \n{text.to_text(solver)}"
         )
 
-    def net(self, net: Net) -> None:
-        """All that Caffe says when it sets up a net."""
+    def net(self, net: Net, state: Message) -> None:
+        """All that Caffe says when it sets up a net; `state`: beyond the phase, a NetState."""
         phase = splits.PHASES[net.phase]
         for layer in net.spec.layers:
             if layer.include not in (None, net.phase):
@@ -69,16 +69,8 @@ class CaffeLog(SolverObserver):
                     f"({splits.PHASES[layer.include]}) specified by a rule in layer {layer.name}",
                 )
         own = splits.of_phase(net.spec, net.phase)
-        state = f"state {{\n  phase: {net.phase}\n  level: 0\n"
-        state += "".join(f'  stage: "{stage}"\n' for stage in ("",)) + "}\n"
-        own.ClearField("state")
-        head, layers = own.name, text.to_text(own)
-        first = f'name: "{head}"\n'
-        self.write(
-            "net.cpp:53",
-            f"Initializing net from parameters: \n{first}{state}{layers.removeprefix(first)}",
-        )
-        own.state.phase = phase
+        own.state.MergeFrom(state)
+        self.write("net.cpp:53", f"Initializing net from parameters: \n{text.to_text(own)}")
         whole = splits.inserted(own)
         nbytes = 0
         for layer in whole.layer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
@@ -74,8 +75,18 @@ def write(path: str | Path, message: Message) -> Path:
 
 
 def to_text(message: Message) -> str:
-    """A message as text, fields in the order of their numbers, as Caffe prints them."""
-    return text_format.MessageToString(message)
+    """A message as text as Caffe prints it: fields by number, floats with as few digits as do."""
+    return _FLOAT.sub(_as_c, text_format.MessageToString(message))
+
+
+_FLOAT = re.compile(r"(?<=: )-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)$", re.M)
+
+
+def _as_c(match: re.Match) -> str:
+    """A float32 with the fewest digits, from 6 on, that say which one it is."""
+    value = np.float32(match.group())
+    texts = (f"{float(value):.{digits}g}" for digits in (6, 7, 8))
+    return next((text for text in texts if np.float32(text) == value), f"{float(value):.9g}")
 
 
 def lines_of(text: str, field: str) -> list[int]:

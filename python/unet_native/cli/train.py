@@ -25,12 +25,18 @@ def _setting(name: str, default: str, text: str, **more: Any) -> Any:
     return typer.Option(name, help=text, show_default=default, rich_help_panel=_SETTINGS, **more)
 
 
+def _caffe(name: str, text: str, **more: Any) -> Any:
+    return typer.Option(name, help=text, rich_help_panel="Caffe's files", **more)
+
+
 def _data(name: str, text: str, **more: Any) -> Any:
     return typer.Option(name, help=text, rich_help_panel=_DATA, **more)
 
 
 def train(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the run.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the run.")
+    ] = None,
     images: Annotated[
         Path | None, _data("--images", "Folder of images, or one image or stack.")
     ] = None,
@@ -79,18 +85,39 @@ def train(
         int | None, _setting("--test-interval", "250", "Iterations between two validations.")
     ] = None,
     snapshot: Annotated[
-        int | None, _setting("--snapshot", "250", "Iterations between two snapshots.")
+        str | None,
+        _setting(
+            "--snapshot",
+            "250",
+            "Iterations between two snapshots; with --solver, the state to resume from.",
+            metavar="N|FILE",
+        ),
     ] = None,
     algorithm: Annotated[
         str | None,
         _setting("--algorithm", "auto", "Of the 3x3 convolutions.", metavar="auto|direct"),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Start from the network of an earlier run.")
+        str | None,
+        typer.Option(
+            "--weights",
+            help="Start from the network of an earlier run; with --solver, from model files of "
+            "Caffe, separated by commas.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the output folder.")
     ] = False,
+    solver: Annotated[
+        Path | None,
+        _caffe("--solver", "Train what a solver prototxt says, with Caffe's log and snapshots."),
+    ] = None,
+    sigint_effect: Annotated[
+        str, _caffe("--sigint-effect", "Of Ctrl-C.", metavar="stop|snapshot|none")
+    ] = "stop",
+    sighup_effect: Annotated[
+        str, _caffe("--sighup-effect", "Of a hang-up.", metavar="stop|snapshot|none")
+    ] = "snapshot",
     threads: options.Threads = 0,
 ) -> int | None:
     """Train a network.
@@ -98,7 +125,22 @@ def train(
     The data are checked first. The run's folder gets model.safetensors (the network that validated
     best, or else the latest), log.csv, curves.png and snapshots. Ctrl-C lets the iteration finish
     and leaves a snapshot to --resume from; a second Ctrl-C leaves at once.
+
+    With --solver, Caffe's files say everything: see docs/coming-from-caffe.md.
     """
+    if solver is not None:
+        _refuse_with_solver(output=output, images=images, labels=labels, net=net, resume=resume)
+        from unet_native.cli.solve import solve
+
+        return solve(
+            solver,
+            weights=weights,
+            snapshot=snapshot,
+            algorithm=algorithm or "auto",
+            threads=threads,
+            sigint_effect=sigint_effect,
+            sighup_effect=sighup_effect,
+        )
     from unet_native._core import Context
     from unet_native.data.check import check_training_set
     from unet_native.errors import UserError
@@ -126,9 +168,11 @@ def train(
         "base_lr": base_lr,
         "warmup": warmup,
         "test_interval": test_interval,
-        "snapshot": snapshot,
+        "snapshot": _interval(snapshot),
         "algorithm": algorithm,
     }
+    if output is None:
+        raise UserError("-o is missing: give the folder for the run (or --solver)")
     directory = RunDirectory(output)
     if resume:
         if weights is not None:
@@ -155,6 +199,24 @@ def train(
     )
     print(_describe(trainer), flush=True)
     return _run(trainer)
+
+
+def _refuse_with_solver(**given: Any) -> None:
+    from unet_native.errors import UserError
+
+    for name, value in given.items():
+        if value:
+            raise UserError(f"--{name} does not go with --solver, whose file says everything")
+
+
+def _interval(snapshot: str | None) -> int | None:
+    from unet_native.errors import UserError
+
+    if snapshot is None:
+        return None
+    if not snapshot.isdecimal():
+        raise UserError(f"--snapshot {snapshot}: give a number of iterations (a file: --solver)")
+    return int(snapshot)
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -53,11 +53,11 @@ class HDF5Data(Layer):
         if p.batch_size < 1 or not p.source:
             raise self.refuse("source and a batch_size of at least 1 are wanted")
         source = beside(p.source, self.spec.where)
-        self._files = [beside(name, source) for name in _names_in(source)]
-        if not self._files:
+        self.files = [beside(name, source) for name in _names_in(source)]
+        if not self.files:
             raise UserError(f"{source}: names no HDF5 file")
         self._rng = np.random.default_rng((self.execution.seed, self.index))
-        self._file_order = np.arange(len(self._files))
+        self._file_order = np.arange(len(self.files))
         self._file = -1  # position in _file_order
         self._rows: dict[str, Array] = {}
         self._row_shapes: list[Shape] = []
@@ -78,11 +78,11 @@ class HDF5Data(Layer):
     def _next_file(self) -> None:
         """Opens the next file, or the only one again, at its first row."""
         shuffle = self.spec.hdf5_data_param.shuffle
-        self._file = (self._file + 1) % len(self._files)
+        self._file = (self._file + 1) % len(self.files)
         if self._file == 0 and shuffle:
             self._rng.shuffle(self._file_order)
-        path = self._files[self._file_order[self._file]]
-        if len(self._files) > 1 or not self._rows:
+        path = self.files[self._file_order[self._file]]
+        if len(self.files) > 1 or not self._rows:
             self._rows = self._read(path)
         count = len(self._rows[self.spec.top[0]])
         self._row_order = self._rng.permutation(count) if shuffle else np.arange(count)

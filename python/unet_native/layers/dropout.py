@@ -7,6 +7,7 @@ import numpy as np
 from unet_native import ops
 from unet_native.blob import with_four_axes
 from unet_native.layers.base import Layer
+from unet_native.ops.arrays import Mask
 from unet_native.spec import Shape
 
 
@@ -34,8 +35,19 @@ class Dropout(Layer):
             if not self.in_place:
                 np.copyto(self.top[0].data, self.bottom[0].data)
             return
-        run = self.execution
         mask = with_four_axes(self.kept["mask"])
+        self.draw(mask)
+        ops.dropout_forward(
+            with_four_axes(self.bottom[0].data),
+            mask,
+            self.ratio,
+            out=with_four_axes(self.top[0].data),
+            context=self.execution.context,
+        )
+
+    def draw(self, mask: Mask) -> None:
+        """Fills the mask, (N, C, H, W): 1 keeps an element, 0 drops it."""
+        run = self.execution
         ops.dropout_mask(
             mask.shape,
             self.ratio,
@@ -43,13 +55,6 @@ class Dropout(Layer):
             iteration=run.iteration,
             layer=self.index,
             out=mask,
-            context=run.context,
-        )
-        ops.dropout_forward(
-            with_four_axes(self.bottom[0].data),
-            mask,
-            self.ratio,
-            out=with_four_axes(self.top[0].data),
             context=run.context,
         )
 

@@ -82,7 +82,8 @@ def softmax_loss(
     no such bound. normalization names Z: "FULL" N*H*W, "VALID" the number of pixels not ignored,
     "BATCH_SIZE" N, "NONE" 1, each at least 1; "WEIGHT_SUM" the exact sum of the weights of the
     pixels not ignored, where a sum of 0 gives a loss and a gradient of 0. `loss` is not yet
-    multiplied by `loss_weight`.
+    multiplied by `loss_weight`. Without weight it is summed as Caffe does, in float32 pixel after
+    pixel, else in double precision.
 
     with_diff, with_prob: whether bottom_diff and p are wanted; out, prob_out: arrays for them, of
     which one may be `score` (in place). workspace: :func:`softmax_loss_workspace_bytes`.
@@ -114,4 +115,4 @@ def softmax_loss(
 
 def softmax_loss_workspace_bytes(shape: tuple[int, int, int, int]) -> int:
     """Bytes of float32 workspace that :func:`softmax_loss` needs for scores of `shape`."""
-    return _core.softmax_loss_workspace_bytes(shape[0], shape[2])
+    return _core.softmax_loss_workspace_bytes(shape[0], *shape[2:])
