@@ -30,12 +30,13 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def outside(*arguments, **environment):
-    """The program as a process of its own."""
+def outside(*arguments, cwd=None, **environment):
+    """The program as a process of its own, in the folder `cwd`."""
     return subprocess.run(
         [sys.executable, "-c", "from unet_native.cli import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
 
