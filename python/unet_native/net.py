@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from unet_native import layers, observed, parameters
 from unet_native.blob import Blob, ObservedBlob
 from unet_native.exchange import ParameterExchange
 from unet_native.graph import Graph
-from unet_native.layers import Execution, crop
+from unet_native.layers import Execution, Layer, crop
 from unet_native.memory import Memory
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array
@@ -43,7 +44,8 @@ class Net(ParameterExchange):
     shapes     of inputs, by blob name, in place of those in `spec`: data=(1, 1, 572, 572)
 
     Attributes beyond pycaffe's: `spec`, `phase`, `plan`, `parameters` (all, in order) and `loss`
-    (weighted sum of the last forward pass).
+    (weighted sum of the last forward pass), and `on_step`, called after each pass of a layer with
+    its name, the pass and the seconds it took.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Net(ParameterExchange):
         self.spec = spec = spec.with_input_shapes(shapes)
         self.phase = phase
         self.loss = 0.0
+        self.on_step: Callable[[str, str, float], None] | None = None
         seed = secrets.randbits(63) if seed is None else seed
         self._execution = Execution(phase, seed, algorithm, context)
         self.layers = layers.create_all(spec.for_phase(phase), self._execution, spec.name)
@@ -241,10 +244,8 @@ class Net(ParameterExchange):
             layer = self.layers[position]
             layer.workspace = self._workspaces[layer, "forward"]
             slope = self.plan.fused.get(position + 1) if position < last else None
-            if slope is None:
-                layer.forward()
-            else:
-                layer.forward(negative_slope=slope)
+            how = {} if slope is None else {"negative_slope": slope}
+            self._run(layer, "forward", **how)
         observed.after_forward(running)
         self.loss = sum(
             weight * float(blob.data.sum())
@@ -291,9 +292,9 @@ class Net(ParameterExchange):
                 continue
             layer.workspace = self._workspaces.get((layer, step))
             if step == "backward_weights":
-                layer.backward_weights(accumulate=not self._transient)
+                self._run(layer, step, accumulate=not self._transient)
             elif step == "backward_data":
-                layer.backward_data()
+                self._run(layer, step)
                 for i, blob in enumerate(layer.bottom):
                     if layer.accumulate[i] and not layer.can_accumulate:
                         np.add(blob.diff, layer.bottom_diffs[i], out=blob.diff)
@@ -305,6 +306,15 @@ class Net(ParameterExchange):
                         param.inner.pull("data", "diff")
         observed.after_backward(running)
         return {name: self.blobs[name].diff for name in wanted}
+
+    def _run(self, layer: Layer, step: str, **how) -> None:
+        """One pass of a layer, timed if somebody wants to know."""
+        if self.on_step is None:
+            getattr(layer, step)(**how)
+            return
+        start = perf_counter()
+        getattr(layer, step)(**how)
+        self.on_step(layer.name, step, perf_counter() - start)
 
     def _range(self, start: str | None, end: str | None, first: int, last: int) -> tuple[int, int]:
         for name in (start, end):

@@ -30,6 +30,7 @@ from unet_native.net import Net
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array, flat_memory
 from unet_native.parameters import Parameter
+from unet_native.solver_observer import SolverObserver
 from unet_native.solver_settings import SolverSettings
 from unet_native.spec import NetSpec, Shape
 
@@ -46,40 +47,6 @@ __all__ = [
 #: Gives the inputs, by blob name, of the k-th forward pass; it should depend on k alone, so that a
 #: run that is resumed sees what it would have seen.
 Feed = Callable[[int], Mapping[str, Array]]
-
-
-class SolverObserver:
-    """What a solver tells while it works; override what is of interest."""
-
-    def solving(self, solver: SGDSolver) -> None:
-        """solve() begins."""
-
-    def displayed(self, solver: SGDSolver) -> None:
-        """Every `display` iterations, once the loss is known, before the update."""
-
-    def stepped(self, solver: SGDSolver) -> None:
-        """The policy multistep has taken a step."""
-
-    def rated(self, solver: SGDSolver, rate: float) -> None:
-        """Every `display` iterations: the learning rate of the update."""
-
-    def clipped(self, norm: float, limit: float) -> None:
-        """The diffs had that norm and are scaled down to the limit."""
-
-    def testing(self, solver: SGDSolver, index: int) -> None:
-        """A test begins."""
-
-    def tested(self, net: Net, scores: Mapping[str, Array]) -> None:
-        """The mean outputs of a test net."""
-
-    def snapshotting(self, model: str, state: str) -> None:
-        """A snapshot is about to be written to these files."""
-
-    def ended(self, solver: SGDSolver) -> None:
-        """solve() has run a last forward pass, whose loss is in `smoothed_loss`."""
-
-    def done(self, stopped: bool) -> None:
-        """solve() returns; stopped: before max_iter."""
 
 
 class SGDSolver:

@@ -86,6 +86,14 @@ class DropoutParameter:
 
 
 @dataclass(frozen=True)
+class DummyDataParameter:
+    """data_filler, shape: one for all tops or one for each; no filler: 0."""
+
+    data_filler: tuple[FillerParameter, ...] = ()
+    shape: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True)
 class HDF5DataParameter:
     """source: a text file with the names of HDF5 files, one a line."""
 
@@ -161,6 +169,7 @@ class LayerSpec:
     convolution_param: ConvolutionParameter = ConvolutionParameter()
     crop_param: CropParameter = CropParameter()
     dropout_param: DropoutParameter = DropoutParameter()
+    dummy_data_param: DummyDataParameter = DummyDataParameter()
     hdf5_data_param: HDF5DataParameter = HDF5DataParameter()
     input_param: InputParameter = InputParameter()
     loss_param: LossParameter = LossParameter()

@@ -111,9 +111,11 @@ def _layer_message(layer: LayerSpec, offsets: tuple[int, ...]) -> Message:
 
 def _write_parameter(message: Message, value: Any) -> None:
     """The fields of a dataclass that are not the default, into the message of the same form."""
-    if isinstance(value, specs.InputParameter):
+    if isinstance(value, specs.InputParameter | specs.DummyDataParameter):
         for shape in value.shape:
             message.shape.add().dim.extend(shape)
+        for filler in getattr(value, "data_filler", ()):
+            _write_parameter(message.data_filler.add(), filler)
         return
     if isinstance(value, specs.ValueTransformationParameter):
         message.offset.v.extend(value.offset)
@@ -310,6 +312,17 @@ def _read_input(message: Message) -> tuple[specs.InputParameter, str]:
     return specs.InputParameter(tuple(tuple(shape.dim) for shape in message.shape)), ""
 
 
+def _read_dummy_data(message: Message) -> tuple[specs.DummyDataParameter, str]:
+    shapes = [tuple(shape.dim) for shape in message.shape]
+    older = [list(getattr(message, name)) for name in ("num", "channels", "height", "width")]
+    if not shapes and any(older):
+        count = max(map(len, older))
+        sizes = [axis * count if len(axis) == 1 else axis for axis in older]
+        shapes = list(zip(*sizes, strict=False))
+    fillers = tuple(_filler(filler) for filler in message.data_filler)
+    return specs.DummyDataParameter(fillers, tuple(shapes)), ""
+
+
 def _read_value_transformation(
     message: Message,
 ) -> tuple[specs.ValueTransformationParameter, str]:
@@ -323,6 +336,7 @@ _READERS: dict[str, Callable[[Message], tuple[Any, str]]] = {
     "convolution_param": _read_convolution,
     "crop_param": _plain(specs.CropParameter),
     "dropout_param": _plain(specs.DropoutParameter),
+    "dummy_data_param": _read_dummy_data,
     "hdf5_data_param": _plain(specs.HDF5DataParameter),
     "input_param": _read_input,
     "loss_param": _plain(specs.LossParameter),

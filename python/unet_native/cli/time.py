@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,14 @@ _MEGABYTE = 1e6
 
 
 def time(
-    net: Annotated[str, typer.Option("--net", metavar="fig1|phseg_v5", help="Network.")] = "fig1",
+    net: Annotated[
+        str,
+        typer.Option(
+            "--net",
+            metavar="fig1|phseg_v5|FILE",
+            help="Network; of a prototxt, every layer is timed, as `caffe time` does.",
+        ),
+    ] = "fig1",
     tile: Annotated[int, typer.Option("--tile", help="Side of the input tile, px.")] = 572,
     base_width: Annotated[
         int, typer.Option("--base-width", min=1, help="Channels of the first level.")
@@ -26,6 +34,9 @@ def time(
         str,
         typer.Option("--algorithm", metavar="auto|direct", help="Of the 3x3 convolutions."),
     ] = "auto",
+    phase: Annotated[
+        str, typer.Option("--phase", metavar="TRAIN|TEST", help="Of a prototxt.")
+    ] = "TRAIN",
     as_json: options.Json = False,
 ) -> None:
     """Time the network: forward pass, backward pass, whole training step; and peak memory.
@@ -33,6 +44,19 @@ def time(
     forward: inference, phase TEST, nothing kept. backward: of a training pass. step: all that
     training does in an iteration, with dropout, weight map and momentum, but for making the tile.
     """
+    from unet_native import models
+
+    if net not in models.MODELS:
+        from unet_native.cli.time_layers import time_layers
+
+        return time_layers(
+            Path(net),
+            phase=phase,
+            iterations=iterations,
+            threads=threads,
+            algorithm=algorithm,
+            as_json=as_json,
+        )
     from unet_native._core import Context
     from unet_native.train.settings import TrainSettings
 
@@ -51,6 +75,7 @@ def time(
         print(json.dumps(result))
     else:
         _print_table(result, f"{net}, tile {tile}, base width {base_width}, depth {depth}")
+    return None
 
 
 def _time_forward(settings, context, iterations: int) -> list[float]:

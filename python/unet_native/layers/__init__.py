@@ -7,7 +7,7 @@ from unet_native.layers.base import CoordinateMap, Execution, Layer, refusal
 from unet_native.layers.concat import Concat
 from unet_native.layers.convolution import Convolution, Deconvolution
 from unet_native.layers.crop import Crop
-from unet_native.layers.data import HDF5Data, Input
+from unet_native.layers.data import DummyData, HDF5Data, Input
 from unet_native.layers.dropout import Dropout
 from unet_native.layers.loss import SoftmaxWithLoss
 from unet_native.layers.pooling import Pooling
@@ -25,6 +25,7 @@ LAYER_TYPES: dict[str, type[Layer]] = {
         Crop,
         Deconvolution,
         Dropout,
+        DummyData,
         HDF5Data,
         Input,
         Pooling,

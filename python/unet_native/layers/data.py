@@ -1,4 +1,7 @@
-"""Where data come from: Input, filled by whoever runs the net, and HDF5Data, read from files."""
+"""Where data come from.
+
+Input is filled by whoever runs the net, DummyData by fillers, HDF5Data from files.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from unet_native.errors import UserError
+from unet_native.fillers import fill
 from unet_native.layers.base import Layer
 from unet_native.ops.arrays import Array
-from unet_native.spec import Shape
+from unet_native.spec import FillerParameter, Shape
 
 
 class Input(Layer):
@@ -19,16 +23,47 @@ class Input(Layer):
     num_tops = (1, 1 << 30)
 
     def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
-        shapes, tops = self.spec.input_param.shape, len(self.spec.top)
-        if len(shapes) not in (1, tops):
-            raise self.refuse(f"{tops} tops, but {len(shapes)} shapes")
-        for shape in shapes:
-            if len(shape) > 4 or any(size < 1 for size in shape):
-                raise self.refuse(f"at most 4 axes of at least 1 element are wanted, got {shape}")
-        return list(shapes) if len(shapes) == tops else list(shapes) * tops
+        return given_shapes(self, self.spec.input_param.shape)
 
     def forward(self) -> None:
         """Nothing: the data are there."""
+
+
+def given_shapes(layer: Layer, shapes: tuple[Shape, ...]) -> list[Shape]:
+    """One shape for each top. Raises ValueError for another number of shapes, or a bad one."""
+    tops = len(layer.spec.top)
+    if len(shapes) not in (1, tops):
+        raise layer.refuse(f"{tops} tops, but {len(shapes)} shapes")
+    for shape in shapes:
+        if len(shape) > 4 or any(size < 1 for size in shape):
+            raise layer.refuse(f"at most 4 axes of at least 1 element are wanted, got {shape}")
+    return list(shapes) if len(shapes) == tops else list(shapes) * tops
+
+
+class DummyData(Layer):
+    """Tops of given shapes, filled anew in each forward pass unless with a constant.
+
+    The numbers come from the net's seed and the iteration. Source: Caffe dummy_data_layer.cpp.
+    """
+
+    num_bottoms = (0, 0)
+    num_tops = (1, 1 << 30)
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        fillers = self.spec.dummy_data_param.data_filler or (FillerParameter(),)
+        if len(fillers) not in (1, len(self.spec.top)):
+            raise self.refuse(f"{len(self.spec.top)} tops, but {len(fillers)} fillers")
+        self._fillers = fillers if len(fillers) > 1 else fillers * len(self.spec.top)
+
+    def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
+        return given_shapes(self, self.spec.dummy_data_param.shape)
+
+    def forward(self) -> None:
+        run = self.execution
+        for i, (top, filler) in enumerate(zip(self.top, self._fillers, strict=True)):
+            rng = np.random.default_rng((run.seed, self.index, i, run.iteration))
+            fill(top.data, filler, rng)
 
 
 class HDF5Data(Layer):
