@@ -48,7 +48,10 @@ def time(
 
     if net not in models.MODELS:
         from unet_native.cli.time_layers import time_layers
+        from unet_native.errors import UserError
 
+        if not Path(net).exists():
+            raise UserError(f"--net {net}: use fig1 or phseg_v5, or a prototxt that exists")
         return time_layers(
             Path(net),
             phase=phase,

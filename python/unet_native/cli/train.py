@@ -172,7 +172,7 @@ def train(
         "algorithm": algorithm,
     }
     if output is None:
-        raise UserError("-o is missing: give the folder for the run (or --solver)")
+        raise UserError("-o / --output is missing: give the folder for the run (or --solver)")
     directory = RunDirectory(output)
     if resume:
         if weights is not None:
