@@ -361,6 +361,27 @@ def test_a_file_cut_short_is_refused(tmp_path, sound, reader):
         assert complaint(reader, path, cut), percent
 
 
+@pytest.mark.parametrize("reader", [read_caffemodel, read_solverstate])
+def test_a_head_that_points_to_a_drivers_block_is_refused(tmp_path, sound, reader):
+    # libhdf5 2.0 takes as much memory as such a block asks for, up to 4 GiB.
+    for place, byte, problem in (
+        (48, 64, "head of another layout"),
+        (8, 9, "unknown version"),
+        (13, 4, "head of another layout"),
+    ):
+        damaged = bytearray(sound[reader])
+        damaged[place] = byte
+        assert problem in complaint(reader, tmp_path / "m.h5", bytes(damaged))
+
+
+def test_files_of_newer_versions_of_hdf5_are_read(tmp_path):
+    for version in ("v108", "v110", "latest"):
+        path = tmp_path / f"{version}.caffemodel.h5"
+        with h5py.File(path, "w", libver=(version, "latest")) as file:
+            file["data/a/0"] = ONES
+        np.testing.assert_array_equal(read_caffemodel(path).layers[0].blobs[0].data, ONES)
+
+
 def damage(content: bytes, seed: int) -> bytes:
     """One to four bytes changed, or one to three of the words that HDF5 keeps its addresses in."""
     rng = random.Random(seed)

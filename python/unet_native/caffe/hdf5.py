@@ -175,11 +175,30 @@ def _opened(path: Path, kind: str) -> Iterator[_Reader]:
     if not start.startswith(HDF5_MAGIC):
         raise damaged(path, kind, start, "not HDF5; a binary file must not be named .h5")
     try:
+        _check_superblock(start)
         with h5py.File(path, "r") as file:
             yield _Reader(h5py, file, size)
     except (*_H5PY_ERRORS, _FormError) as error:
         reason = " ".join(str(error).split())
         raise damaged(path, kind, start, f"{reason:.200}") from error
+
+
+def _check_superblock(start: bytes) -> None:
+    """Raises _FormError unless the file's head is one that libhdf5 writes if not told otherwise.
+
+    The only part that has to be looked at before the library is: it takes as much memory as the
+    block that a head of version 0 points to at byte 48, or one of version 2 at byte 20, asks for.
+    Caffe has no use for either, they are for drivers other than a plain file.
+    """
+    version, at_48, at_20 = start[8:9], start[48:56], start[20:28]
+    if version == b"\0":
+        sizes, extra = start[13:15], at_48
+    elif version in (b"\2", b"\3"):
+        sizes, extra = start[9:11], at_20
+    else:
+        raise _FormError("an HDF5 file of an unknown version")
+    if sizes != b"\x08\x08" or extra != b"\xff" * 8:
+        raise _FormError("a head of another layout than Caffe's")
 
 
 class _Reader:
