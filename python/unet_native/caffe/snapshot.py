@@ -51,7 +51,7 @@ def save_net_hdf5(path: str | Path, net: Net, *, diffs: bool = False) -> Path:
 
 
 def _stored_layer(layer: Message, net: Net, diffs: bool) -> StoredLayer:
-    before, after = _around_blobs(layer)
+    before, after = around_blobs(layer)
     params = net.layer_dict[layer.name].params if layer.type != "Split" else ()
     blobs = [
         StoredBlob(blob.latest("data"), blob.latest("diff") if diffs else None) for blob in params
@@ -59,7 +59,7 @@ def _stored_layer(layer: Message, net: Net, diffs: bool) -> StoredLayer:
     return StoredLayer(layer.name, layer.type, blobs, before, after)
 
 
-def _around_blobs(layer: Message) -> tuple[bytes, bytes]:
+def around_blobs(layer: Message) -> tuple[bytes, bytes]:
     """The fields of a layer before its blobs, but for name and type, and those after them."""
     parts = []
     for wanted in (range(3, _BLOBS), range(_BLOBS + 1, 1 << 29)):

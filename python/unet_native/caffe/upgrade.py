@@ -53,7 +53,7 @@ def upgraded_net(net: Message, name: str) -> Message:
         result.ClearField(field)
     result.layer.extend(_input_layers(net, name))
     result.layer.extend(net.layer)
-    result.layer.extend(_from_v1(layer) for layer in net.layers)
+    result.layer.extend(from_v1(layer) for layer in net.layers)
     return result
 
 
@@ -77,7 +77,8 @@ def _input_layers(net: Message, name: str) -> list[Message]:
     return layers
 
 
-def _from_v1(old: Message) -> Message:
+def from_v1(old: Message) -> Message:
+    """A LayerParameter that says what a V1LayerParameter said."""
     new = schema.new("LayerParameter")
     new.name = old.name
     if old.HasField("type"):

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
+from unet_native.cli.convert import convert
 from unet_native.cli.demo import demo
 from unet_native.cli.evaluate import evaluate
 from unet_native.cli.info import info
+from unet_native.cli.inspect import inspect
 from unet_native.cli.segment import segment
 from unet_native.cli.time import time
 from unet_native.cli.train import train
 from unet_native.cli.weight_map import weight_map
 
-_COMMANDS = (train, segment, evaluate, weight_map, time, info, demo)
+_COMMANDS = (train, segment, evaluate, weight_map, time, inspect, convert, info, demo)
 
 
 def build_app() -> typer.Typer:
