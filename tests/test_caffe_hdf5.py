@@ -187,7 +187,7 @@ def loop(file) -> None:
 
 def many(kind: str) -> Callable:
     def make(file) -> None:
-        for i in range(14_000):
+        for i in range(17_000 if kind == "flat" else 9000):
             file.create_group(f"data/a/{i}" if kind == "flat" else f"data/{i}/x")
 
     return make
@@ -406,6 +406,16 @@ def test_datasets_that_share_their_bytes_are_refused(tmp_path):
     content = content[: other - 8] + content[one - 8 : one] + content[other:]
     path.write_bytes(content)
     refused(read_caffemodel, path, "datasets share their bytes")
+
+
+@pytest.mark.parametrize("length", [0, (1 << 32) - 1, 1 << 20])
+def test_a_string_of_absurd_length_is_refused(tmp_path, sound, length):
+    old = len("w.caffemodel.h5") + 1
+    kind = b"\x13\0\0\0"  # a string that ends with a zero byte
+    content = sound[read_solverstate]
+    assert content.count(kind + old.to_bytes(4, "little")) == 1
+    damaged = content.replace(kind + old.to_bytes(4, "little"), kind + length.to_bytes(4, "little"))
+    assert f"claims {length} bytes" in complaint(read_solverstate, tmp_path / "s.h5", damaged)
 
 
 def test_a_network_of_a_thousand_layers_is_no_attack(tmp_path):

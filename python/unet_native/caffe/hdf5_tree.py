@@ -198,7 +198,7 @@ class Tree:
             raise TreeError("the shape of a dataset is damaged")
         shape = tuple(self._number(start + begin + 8 * i, 8) for i in range(axes))
         # An axis of 0 makes it empty, yet numpy refuses the others if they are absurd.
-        if prod(n or 1 for n in shape) >> 60:
+        if prod(n or 1 for n in shape) >> 58:
             raise TreeError(f"a dataset claims the shape {shape!s:.60}")
         return shape
 
@@ -206,7 +206,10 @@ class Tree:
         message = self._bytes(start, size)
         kind = message[0] & 15 if message else 0
         if kind == _STRING and size >= 8:
-            return f"S{int.from_bytes(message[4:8], 'little')}"
+            length = int.from_bytes(message[4:8], "little")
+            if not 0 < length <= len(self._data):
+                raise TreeError(f"a string claims {length} bytes")
+            return f"S{length}"
         for pattern, dtype in _NUMBERS.items():
             if bytes([kind]) + message[1 : len(pattern)] == pattern:
                 return dtype
