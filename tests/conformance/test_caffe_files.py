@@ -97,10 +97,12 @@ def test_hdf5_is_the_binary_form_in_the_order_of_names(path, tmp_path):
         for layer in h5.layers:
             for one, other in zip(layer.blobs, blobs[layer.name], strict=True):
                 np.testing.assert_array_equal(one.data, other.data, strict=True)
+    pytest.importorskip("h5py")
     same_structure(path, write_caffemodel(tmp_path / "again.caffemodel.h5", h5))
 
 
 def test_hdf5_states_are_written_as_caffe_does(tmp_path):
+    pytest.importorskip("h5py")
     path = SOLVER / "poly_hdf5_iter_4.solverstate.h5"
     state = read_solverstate(path)
     assert (state.iter, state.current_step) == (4, 0)
@@ -109,7 +111,8 @@ def test_hdf5_states_are_written_as_caffe_does(tmp_path):
 
 def same_structure(one, other) -> None:
     """Both HDF5 files have the same groups and datasets, of the same storage and content."""
-    h5py = pytest.importorskip("h5py")
+    import h5py
+
     found: list[list] = []
     for path in (one, other):
         rows: list = []

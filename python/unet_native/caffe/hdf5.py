@@ -1,4 +1,4 @@
-"""Caffe's files in HDF5, by way of the library h5py: `.caffemodel.h5` and `.solverstate.h5`.
+"""Caffe's files in HDF5: `.caffemodel.h5` and `.solverstate.h5`.
 
     /data/<layer>/<i>     float32, the blobs; a group for every layer, with or without blobs
     /diff/<layer>/<i>     the same of the diffs, if they are stored
@@ -9,10 +9,7 @@
 Layers come in the order of their names: HDF5 groups have no other here. A name with "/" is a path
 of groups, of which the inner ones are no layers unless they have blobs of their own.
 
-What is read is locked down to what Caffe writes. libhdf5 is large and meant for files that one
-trusts, so before any data are read: only hard links, each object once and no more than
-OBJECT_LIMIT; no external or virtual storage, no chunks and no filters (a chunk may unpack to any
-size); numbers of 32 or 64 bits; and data in the file as long as claimed.
+To write takes the library h5py; to read does not, see hdf5_tree.
 
 Source: Net::ToHDF5, Net::CopyTrainedLayersFromHDF5 (src/caffe/net.cpp),
 SGDSolver::SnapshotSolverStateToHDF5 (src/caffe/solvers/sgd_solver.cpp), src/caffe/util/hdf5.cpp.
@@ -21,7 +18,7 @@ SGDSolver::SnapshotSolverStateToHDF5 (src/caffe/solvers/sgd_solver.cpp), src/caf
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_native.caffe.hdf5_tree import MAX_DEPTH, Dataset, Group, Tree, TreeError
 from unet_native.caffe.stored import (
     CaffeModel,
     SolverState,
@@ -47,30 +45,19 @@ from unet_native.files import write_atomically
 if TYPE_CHECKING:
     import h5py
 
-OBJECT_LIMIT = 6000  # groups and datasets; a network of a thousand layers has about four thousand
-MAX_DEPTH = 16  # groups within groups, that is parts of a layer's name
-_PACKING = {1, 2, 3}  # HDF5's numbers of gzip, shuffle and checksums
-_MOST_PACKED = 1032  # bytes that gzip can make of one
-# What h5py raises on damaged files. Each was met by flipping bytes of Caffe's own.
-_H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
-
-
-class _FormError(Exception):
-    """The file is none of Caffe's; the text is a clause."""
-
 
 def read_model(path: str | os.PathLike[str]) -> CaffeModel:
     """The layers with their blobs, no types or other fields. Errors as of the binary form."""
     path = Path(path)
-    with _opened(path, ".caffemodel.h5") as reader:
-        layers = {layer.name: layer for layer in reader.layers("data")}
-        for layer in reader.layers("diff") if reader.has("diff") else ():
+    with _opened(path, ".caffemodel.h5") as tree:
+        layers = {layer.name: layer for layer in _layers(tree, "data")}
+        for layer in _layers(tree, "diff") if "diff" in tree.root else ():
             blobs = layers[layer.name].blobs if layer.name in layers else []
             if len(blobs) < len(layer.blobs):
-                raise _FormError(f"diff of layer {quoted(layer.name)} has no data beside it")
+                raise TreeError(f"diff of layer {quoted(layer.name)} has no data beside it")
             for blob, diff in zip(blobs, layer.blobs, strict=False):
                 if diff.shape != blob.shape:
-                    raise _FormError(f"a diff of layer {quoted(layer.name)} has another shape")
+                    raise TreeError(f"a diff of layer {quoted(layer.name)} has another shape")
                 blob.diff = diff.data
     model = CaffeModel(name=None, layers=list(layers.values()))
     check_finite(path, named_blobs(model))
@@ -80,29 +67,16 @@ def read_model(path: str | os.PathLike[str]) -> CaffeModel:
 def read_state(path: str | os.PathLike[str]) -> SolverState:
     """A solver's state. Errors as of the binary form."""
     path = Path(path)
-    with _opened(path, ".solverstate.h5") as reader:
+    with _opened(path, ".solverstate.h5") as tree:
+        has = tree.root.keys()
         state = SolverState(
-            iter=reader.integer("iter"),
-            learned_net=reader.text("learned_net") if reader.has("learned_net") else "",
-            current_step=reader.integer("current_step") if reader.has("current_step") else None,
-            history=reader.history(),
+            iter=_integer(tree, "iter"),
+            learned_net=_text(tree, "learned_net") if "learned_net" in has else "",
+            current_step=_integer(tree, "current_step") if "current_step" in has else None,
+            history=_history(tree),
         )
     check_finite(path, named_history(state))
     return state
-
-
-def read_datasets(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, NDArray]:
-    """Whole datasets of a file of training data, as float32, by name.
-
-    Numbers of any kind; also in chunks and compressed by gzip, as HDF5's own tools write them.
-    Raises UserError if the file is missing, damaged, or lacks a dataset.
-    """
-    path = Path(path)
-    with _opened(path, ".h5") as reader:
-        for name in names:
-            if not reader.has(name):
-                raise _FormError(f"has no dataset {quoted(name)}")
-        return {name: reader.data(name) for name in names}
 
 
 def write_model(path: str | os.PathLike[str], model: CaffeModel) -> Path:
@@ -149,12 +123,13 @@ def write_state(path: str | os.PathLike[str], state: SolverState) -> Path:
     return _write(path, write)
 
 
-def _h5py() -> ModuleType:
+def import_h5py() -> ModuleType:
+    """The library. Raises UserError if it is not installed."""
     try:
         import h5py
     except ImportError as error:
         raise UserError(
-            'Caffe\'s HDF5 files need h5py; install it with pip install "unet_native[hdf5]"'
+            'this HDF5 file needs h5py; install it with pip install "unet_native[hdf5]"'
         ) from error
     return h5py
 
@@ -163,195 +138,99 @@ def _h5py() -> ModuleType:
 
 
 @contextmanager
-def _opened(path: Path, kind: str) -> Iterator[_Reader]:
-    """The file, looked over; whatever goes wrong in the block becomes one sentence."""
-    h5py = _h5py()
-    size = size_of(path)
+def _opened(path: Path, kind: str) -> Iterator[Tree]:
+    """The file's content; whatever is wrong with it, also in the block, becomes one sentence."""
+    size_of(path)
     try:
-        with open(path, "rb") as file:
-            start = file.read(256)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    if not start.startswith(HDF5_MAGIC):
-        raise damaged(path, kind, start, "not HDF5; a binary file must not be named .h5")
+        data = path.read_bytes()  # not mapped, for the reason that read_whole gives
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "not enough memory"
+        raise UserError(f"{path}: cannot be read ({reason}); check the file") from error
+    if not data.startswith(HDF5_MAGIC):
+        raise damaged(path, kind, data, "not HDF5; a binary file must not be named .h5")
     try:
-        _check_superblock(start)
-        with h5py.File(path, "r") as file:
-            yield _Reader(h5py, file, size)
-    except (*_H5PY_ERRORS, _FormError) as error:
-        reason = " ".join(str(error).split())
-        raise damaged(path, kind, start, f"{reason:.200}") from error
+        yield Tree(data)
+    except TreeError as error:
+        raise damaged(path, kind, data, str(error)) from error
 
 
-def _check_superblock(start: bytes) -> None:
-    """Raises _FormError unless the file's head is one that libhdf5 writes if not told otherwise.
-
-    The only part that has to be looked at before the library is: it takes as much memory as the
-    block that a head of version 0 points to at byte 48, or one of version 2 at byte 20, asks for.
-    Caffe has no use for either, they are for drivers other than a plain file.
-    """
-    version, at_48, at_20 = start[8:9], start[48:56], start[20:28]
-    if version == b"\0":
-        sizes, extra = start[13:15], at_48
-    elif version in (b"\2", b"\3"):
-        sizes, extra = start[9:11], at_20
-    else:
-        raise _FormError("an HDF5 file of an unknown version")
-    if sizes != b"\x08\x08" or extra != b"\xff" * 8:
-        raise _FormError("a head of another layout than Caffe's")
+def _group(tree: Tree, name: str) -> Group:
+    group = tree.root.get(name)
+    if group is None:
+        raise TreeError(f"it has no {name}")
+    if isinstance(group, Dataset):
+        raise TreeError(f"{name} is no group")
+    return group
 
 
-class _Reader:
-    """Reads an open file, and keeps account of what it has read."""
+def _layers(tree: Tree, top: str) -> list[StoredLayer]:
+    """The layers in /<top>, in the order of their names."""
+    found: list[StoredLayer] = []
 
-    def __init__(self, h5py: ModuleType, file: h5py.File, size: int):
-        self._h5py = h5py
-        self._file = file
-        self._size = size
-        self._bytes_left = 4 * size
-        self._seen = {self._address(file)}
+    def walk(group: Group, path: str) -> None:
+        if any(isinstance(member, Dataset) for member in group.values()) or (path and not group):
+            if not path:
+                raise TreeError("a blob belongs to no layer")
+            found.append(StoredLayer(path, blobs=_blobs(tree, path, group)))
+        for name, member in group.items():
+            if not isinstance(member, Dataset):
+                walk(member, f"{path}/{name}" if path else name)
 
-    def has(self, name: str) -> bool:
-        return self._file.id.links.exists(name.encode())
+    walk(_group(tree, top), "")
+    return found
 
-    def layers(self, top: str) -> list[StoredLayer]:
-        """The layers in /<top>, in the order of their names."""
-        group = self._object(self._file, top)
-        if not isinstance(group, self._h5py.Group):
-            raise _FormError(f"{top} is no group")
-        found: list[StoredLayer] = []
-        self._walk(group, "", MAX_DEPTH, found)
-        return found
 
-    def history(self) -> list[StoredBlob]:
-        group = self._object(self._file, "history")
-        if not isinstance(group, self._h5py.Group):
-            raise _FormError("history is no group")
-        return self._blobs("history", self._members(group))
+def _history(tree: Tree) -> list[StoredBlob]:
+    group = _group(tree, "history")
+    blobs = _blobs(tree, "history", group)
+    if len(blobs) < len(group):
+        raise TreeError("history holds a group")
+    return blobs
 
-    def data(self, name: str) -> NDArray:
-        """A dataset of training data."""
-        return self._array(self._object(self._file, name), name, kinds="fiu", packed=True)
 
-    def integer(self, name: str) -> int:
-        dataset = self._object(self._file, name)
-        self._check(dataset, name, "iu")
-        if dataset.size != 1:
-            raise _FormError(f"{name} is not one number")
-        value = int(dataset[()].reshape(-1)[0])
-        if not 0 <= value < 1 << 31:
-            raise _FormError(f"{name} is {value}")
-        return value
+def _blobs(tree: Tree, owner: str, group: Group) -> list[StoredBlob]:
+    """The datasets of a group, which must be named 0, 1, .., as blobs."""
+    datasets = {name: part for name, part in group.items() if isinstance(part, Dataset)}
+    blobs: list[StoredBlob] = []
+    for name in map(str, range(len(datasets))):
+        if name not in datasets:
+            raise TreeError(f"{quoted(owner)} has no blob {name}")
+        if datasets[name].dtype not in ("<f4", "<f8"):
+            raise TreeError(f"blob {name} of {quoted(owner)} is of type {datasets[name].dtype}")
+        array = tree.array(datasets[name])
+        if array.dtype != np.float32:
+            with np.errstate(over="ignore"):  # becomes infinite, and is then refused
+                array = array.astype(np.float32)
+            array.flags.writeable = False
+        blobs.append(StoredBlob(array))
+    return blobs
 
-    def text(self, name: str) -> str:
-        dataset = self._object(self._file, name)
-        self._check(dataset, name, "S")
-        if dataset.shape != ():
-            raise _FormError(f"{name} is not one string")
-        return bytes(dataset[()]).decode()
 
-    def _walk(self, group: h5py.Group, path: str, depth: int, found: list[StoredLayer]) -> None:
-        """Appends the layer that `group` is, if it is one, and those in it."""
-        if depth < 0:
-            raise _FormError("groups are too deep for a layer's name")
-        members = self._members(group)
-        datasets = {k: v for k, v in members.items() if isinstance(v, self._h5py.Dataset)}
-        if path and (datasets or not members):
-            found.append(StoredLayer(path, blobs=self._blobs(path, datasets)))
-        elif datasets:
-            raise _FormError("a blob belongs to no layer")
-        for name, member in members.items():
-            if name not in datasets:
-                self._walk(member, f"{path}/{name}" if path else name, depth - 1, found)
+def _integer(tree: Tree, name: str) -> int:
+    dataset = tree.root.get(name)
+    if not isinstance(dataset, Dataset) or dataset.dtype not in ("<i4", "<i8"):
+        raise TreeError(f"{name} is missing or no whole number")
+    array = tree.array(dataset)
+    if array.size != 1 or not 0 <= int(array.reshape(-1)[0]) < 1 << 31:
+        raise TreeError(f"{name} is not one number from 0 to 2147483647")
+    return int(array.reshape(-1)[0])
 
-    def _blobs(self, owner: str, datasets: dict[str, h5py.Dataset]) -> list[StoredBlob]:
-        """The datasets named 0, 1, .. as blobs."""
-        wanted = [str(i) for i in range(len(datasets))]
-        if missing := [name for name in wanted if name not in datasets]:
-            raise _FormError(f"{quoted(owner)} has no blob {missing[0]}")
-        return [StoredBlob(self._array(datasets[name], owner)) for name in wanted]
 
-    def _members(self, group: h5py.Group) -> dict[str, h5py.Group | h5py.Dataset]:
-        """What a group holds, in the order of the names."""
-        if len(group) > OBJECT_LIMIT:
-            raise _FormError(f"more than {OBJECT_LIMIT} groups and datasets")
-        return {name: self._object(group, name) for name in group}
-
-    def _object(self, group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-        """A group or dataset that has not been met before."""
-        h5py = self._h5py
-        if not isinstance(name, str):  # h5py leaves names as bytes that are not UTF-8
-            raise _FormError(f"the name {name!r:.60} is not UTF-8")
-        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise _FormError(f"{quoted(name)} is a link to another place")
-        member = group[name]
-        if not isinstance(member, (h5py.Group, h5py.Dataset)):
-            raise _FormError(f"{quoted(name)} is neither group nor dataset")
-        address = self._address(member)
-        if address in self._seen:
-            raise _FormError(f"{quoted(name)} is linked to twice")
-        self._seen.add(address)
-        if len(self._seen) > OBJECT_LIMIT:
-            raise _FormError(f"more than {OBJECT_LIMIT} groups and datasets")
-        return member
-
-    def _address(self, member: h5py.Group) -> int:
-        return self._h5py.h5o.get_info(member.id).addr
-
-    def _array(
-        self, dataset: h5py.Dataset, owner: str, *, kinds: str = "f", packed: bool = False
-    ) -> NDArray:
-        self._check(dataset, owner, kinds, packed)
-        array = np.empty(dataset.shape, np.float32)
-        if array.size:
-            dataset.read_direct(array)  # turns doubles and the other byte order into float32
-        array.flags.writeable = False
-        return array
-
-    def _check(self, dataset: h5py.Dataset, name: str, kinds: str, packed: bool = False) -> None:
-        """Raises _FormError unless reading takes no more memory than the file has bytes for.
-
-        packed: training data, which may lie in chunks, compressed as far as gzip can.
-        """
-        h5py = self._h5py
-        name = quoted(name)
-        if not isinstance(dataset, h5py.Dataset):
-            raise _FormError(f"{name} is no dataset")
-        plan = dataset.id.get_create_plist()
-        filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
-        layouts = {h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT} | (
-            {h5py.h5d.CHUNKED} if packed else set()
-        )
-        if filters - (_PACKING if packed else set()) or plan.get_layout() not in layouts:
-            raise _FormError(
-                f"{name} is stored in another layout than Caffe's; try h5repack -l CONTI -f NONE"
-            )
-        if plan.get_external_count():
-            raise _FormError(f"{name} has its data in another file")
-        if dataset.shape is None:
-            raise _FormError(f"{name} has no data")
-        dtype = dataset.dtype
-        sizes = (1, 2, 4, 8) if packed else (4, 8)
-        if dtype.kind not in kinds or (dtype.kind != "S" and dtype.itemsize not in sizes):
-            raise _FormError(f"{name} is of type {dtype}")
-        claimed = dtype.itemsize
-        for n in dataset.shape:
-            claimed *= int(n)
-        stored = dataset.id.get_storage_size()
-        # Data that were never written take no place in the file and would be read as zeros.
-        fits = claimed <= _MOST_PACKED * stored if filters else stored >= claimed
-        if stored > self._size or not fits:
-            raise _FormError(f"{name} claims {claimed} bytes")
-        self._bytes_left -= stored
-        if self._bytes_left < 0:
-            raise _FormError("its datasets share their bytes")
+def _text(tree: Tree, name: str) -> str:
+    dataset = tree.root[name]
+    if not isinstance(dataset, Dataset) or dataset.dtype[0] != "S" or dataset.shape != ():
+        raise TreeError(f"{name} is no string of fixed length")
+    try:
+        return tree.array(dataset).tobytes().split(b"\0")[0].decode()
+    except UnicodeDecodeError as error:
+        raise TreeError(f"{name} is not UTF-8") from error
 
 
 # --- writing ---
 
 
 def _write(path: Path, writer: Callable[[h5py.File], None]) -> Path:
-    h5py = _h5py()
+    h5py = import_h5py()
 
     def write(temporary: Path) -> None:
         try:
@@ -371,7 +250,7 @@ def _write_array(group: h5py.Group, name: str, array: NDArray) -> None:
 
 def _write_text(file: h5py.File, name: str, text: str) -> None:
     """A string of fixed length that ends with a zero byte, as H5LTmake_dataset_string writes it."""
-    h5py = _h5py()
+    h5py = import_h5py()
     content = text.encode() + b"\0"
     kind = h5py.h5t.C_S1.copy()
     kind.set_size(len(content))

@@ -124,9 +124,9 @@ class HDF5Data(Layer):
         self._row = 0
 
     def _read(self, path: Path) -> dict[str, Array]:
-        from unet_native.caffe import hdf5
+        from unet_native.caffe.hdf5_data import read_datasets
 
-        rows = hdf5.read_datasets(path, self.spec.top)
+        rows = read_datasets(path, self.spec.top)
         counts = {name: len(array) for name, array in rows.items()}
         if len(set(counts.values())) > 1 or 0 in counts.values():
             raise UserError(f"{path}: the datasets must have equally many rows, they have {counts}")
