@@ -408,6 +408,29 @@ def test_datasets_that_share_their_bytes_are_refused(tmp_path):
     refused(read_caffemodel, path, "datasets share their bytes")
 
 
+def test_a_deep_index_is_refused(tmp_path, sound):
+    content = bytearray(sound[read_caffemodel])
+    node = content.find(b"TREE")
+    place = (node + 32, len(content))
+    for _ in range(3000):  # each node says level 1 and has the next one as its only child
+        content[place[0] : place[0] + 8] = place[1].to_bytes(8, "little")
+        content += b"TREE\0\1\1\0" + b"\xff" * 16 + bytes(24)
+        place = (place[1] + 32, len(content))
+    content[node + 5] = 1
+    assert "index of a group is damaged" in complaint(read_caffemodel, tmp_path / "m.h5", content)
+
+
+def test_a_dataset_with_fewer_bytes_than_its_shape_has_is_refused(tmp_path):
+    path = tmp_path / "m.caffemodel.h5"
+    with h5py.File(path, "w") as file:
+        file["data/a/0"] = np.zeros(1500, np.float32)
+    size, less = (n.to_bytes(8, "little") for n in (6000, 5999))
+    content = path.read_bytes()
+    assert content.count(size) == 1
+    path.write_bytes(content.replace(size, less))
+    refused(read_caffemodel, path, "claims 6000 bytes that the file does not have")
+
+
 @pytest.mark.parametrize("length", [0, (1 << 32) - 1, 1 << 20])
 def test_a_string_of_absurd_length_is_refused(tmp_path, sound, length):
     old = len("w.caffemodel.h5") + 1

@@ -94,7 +94,7 @@ def matches(stored: Shape, legacy: bool, wanted: Shape) -> bool:
     Source: Blob::ShapeEquals (src/caffe/blob.cpp).
     """
     if legacy:
-        return len(wanted) <= 4 and stored == (1,) * (4 - len(wanted)) + tuple(wanted)
+        return tuple(stored) == (1,) * (4 - len(wanted)) + tuple(wanted)
     return tuple(stored) == tuple(wanted)
 
 
