@@ -85,7 +85,7 @@ def copy_into(net: Net, path: str | Path) -> list[str]:
     for layer in model.layers:
         if layer.name not in net.layer_dict:
             ignored.append(layer.name)
-        elif layer.name not in found:  # of two layers of one name, the first counts
+        else:  # of two layers of one name both must fit, and the second overwrites the first
             wanted = [blob.shape for blob in net.params.get(layer.name, ())]
             found[layer.name] = _fitting(layer.blobs, wanted, f"{path}: layer {layer.name!r}")
     net.load_params({name: arrays for name, arrays in found.items() if arrays})

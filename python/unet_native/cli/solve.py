@@ -64,7 +64,7 @@ def solve(
         raise UserError(f"{solver_file}: its networks cannot be built ({error})") from error
     _set_up(solver, file, log, snapshot)
     with _signals({"SIGINT": sigint_effect, "SIGTERM": "stop", "SIGHUP": sighup_effect}) as action:
-        solver.action = action
+        solver.action = _while_finite(solver, action)
         solver.solve()
     log.write("caffe.cpp:250", "Optimization Done.")
 
@@ -121,6 +121,37 @@ def _check_prefix(prefix: str) -> None:
         raise UserError(f"snapshot_prefix {prefix!r}: there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK):
         raise UserError(f"snapshot_prefix {prefix!r}: {folder} cannot be written to")
+
+
+def _while_finite(solver: SGDSolver, action: Callable[[], str | None]) -> Callable[[], str | None]:
+    """`action` for a solver, but a training that has diverged ends, before it takes a snapshot.
+
+    Caffe goes on, and fills the disk with snapshots that are worth nothing.
+    """
+    from math import isfinite
+
+    import numpy as np
+
+    from unet_native.errors import UserError
+
+    s = solver.settings
+
+    def ask() -> str | None:
+        request = action()
+        done = solver.iter + 1
+        snapshots = request or done == s.max_iter or (s.snapshot and done % s.snapshot == 0)
+        if not isfinite(solver.loss):
+            what = f"the loss is {solver.loss}"
+        elif snapshots and not all(np.isfinite(p.inner.data).all() for p in solver.net.parameters):
+            what = "some weights are no finite numbers any more"
+        else:
+            return request
+        raise UserError(
+            f"iteration {solver.iter}: {what}, the training has diverged; earlier snapshots are "
+            f"good: go on from one with a lower base_lr (now {s.base_lr:g}), or check the data"
+        )
+
+    return ask
 
 
 @contextmanager
