@@ -1,4 +1,4 @@
-"""What diffs hold after a solver's step, as scripts of pycaffe read them: what Caffe leaves there."""
+"""What diffs hold after a step of a solver, where scripts of pycaffe read them: the update."""
 
 from __future__ import annotations
 

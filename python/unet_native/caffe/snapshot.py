@@ -151,7 +151,10 @@ def restore_solver(path: str | Path, solver: SGDSolver) -> list[str]:
     ]
     ignored = []
     if state.learned_net:
-        ignored = copy_into(solver.net, beside(state.learned_net, path))
+        model = beside(state.learned_net, path)
+        if not model.exists():
+            raise UserError(f"{path}: its weights, {model}, are missing; put that file beside it")
+        ignored = copy_into(solver.net, model)
     for own, theirs in zip(solver.history, history, strict=True):
         own[...] = theirs
     solver.iter, solver.current_step = state.iter, state.current_step or 0
