@@ -102,10 +102,10 @@ def write_data(folder: Path, count: int = 4) -> None:
     (folder / "files.txt").write_text("data.h5\n")
 
 
-def write_all(folder: Path, *, net: str | None = None, samples: int = 4, **fields) -> Path:
+def write_all(folder: Path, *, network: str | None = None, **fields) -> Path:
     """Data, net.prototxt, deploy.prototxt and solver.prototxt; returns the last."""
-    write_data(folder, samples)
-    (folder / "net.prototxt").write_text(train_net() if net is None else net)
+    write_data(folder)
+    (folder / "net.prototxt").write_text(train_net() if network is None else network)
     (folder / "deploy.prototxt").write_text(deploy_net())
     solver = folder / "solver.prototxt"
     solver.write_text(solver_text(**fields))

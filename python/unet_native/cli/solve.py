@@ -40,8 +40,11 @@ def solve(
     for name, effect in (("sigint", sigint_effect), ("sighup", sighup_effect)):
         if effect not in EFFECTS:
             raise UserError(f"--{name}-effect {effect}: use {', '.join(EFFECTS)}")
-    if weights and snapshot:
+    if weights is not None and snapshot is not None:
         raise UserError("--weights starts a new run, --snapshot resumes one: give one of them")
+    for name, files in (("weights", weights), ("snapshot", snapshot)):
+        if files is not None and not all(part.strip() for part in files.split(",")):
+            raise UserError(f"--{name} {files!r}: the name of a file is empty")
     file = read_solver(solver_file)
     if weights:
         file = replace(file, weights=(*file.weights, weights))
@@ -62,6 +65,8 @@ def solve(
         if isinstance(error, UserError):
             raise
         raise UserError(f"{solver_file}: its networks cannot be built ({error})") from error
+    if not any(solver.net.blob_loss_weights.values()):
+        raise UserError(f"{file.train_name}: has no loss to train by; is it the training network?")
     _set_up(solver, file, log, snapshot)
     with _signals({"SIGINT": sigint_effect, "SIGTERM": "stop", "SIGHUP": sighup_effect}) as action:
         solver.action = _while_finite(solver, action)
@@ -103,9 +108,9 @@ def _set_up(solver: SGDSolver, file: SolverFile, log, snapshot: str | None) -> N
 def _load(solver: SGDSolver, file: SolverFile, log) -> None:
     """The weights into the training net, whose parameters the test nets share."""
     for names in file.weights:
-        for name in names.split(","):
+        for name in map(str.strip, names.split(",")):
             log.write("solver.cpp:72", f"Finetuning from {name}")
-            for layer in solver.net.copy_from(name.strip()):
+            for layer in solver.net.copy_from(name):
                 if layer and not layer.endswith("_split"):
                     log.write("net.cpp:744", f"Ignoring source layer {layer}")
 
