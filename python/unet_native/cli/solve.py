@@ -161,14 +161,22 @@ def _while_finite(solver: SGDSolver, action: Callable[[], str | None]) -> Callab
 
 @contextmanager
 def _signals(effects: dict[str, str]) -> Iterator[Callable[[], str | None]]:
-    """While the block runs, signals ask for their effect, which the solver fetches by a call."""
+    """While the block runs, signals ask for their effect, which the solver fetches by a call.
+
+    none: the signal does nothing, as in Caffe.
+    """
     asked: list[str] = []
     handlers = {}
+
+    def ask(effect: str) -> None:
+        if effect != "none":
+            asked.append(effect)
+
     for name, effect in effects.items():
         number = getattr(signal, name, None)
-        if number is None or effect == "none" or signal.getsignal(number) is signal.SIG_IGN:
+        if number is None or signal.getsignal(number) is signal.SIG_IGN:
             continue
-        handlers[number] = signal.signal(number, lambda *_, effect=effect: asked.append(effect))
+        handlers[number] = signal.signal(number, lambda *_, effect=effect: ask(effect))
     try:
         yield lambda: asked.pop(0) if asked else None
     finally:
