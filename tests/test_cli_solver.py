@@ -165,6 +165,19 @@ def test_weights_of_the_solver_file_come_first(train):
     assert all((b.data == 1).all() for layer in model.layers for b in layer.blobs)
 
 
+def test_weights_of_layers_that_only_a_test_net_has(train, folder):
+    """Scores that are all alike: a loss of log 2."""
+    other = small_caffe.train_net(score="test-score")
+    (folder / "other.prototxt").write_text(other)
+    constant(0, "zero.caffemodel", score="test-score")
+    fields = {"test_net": '"other.prototxt"', "weights": '"zero.caffemodel"'}
+    log = train(**fields)
+    told = [float(x) for x in re.findall(r"Test net output #1: loss = (\S+)", log)]
+    assert told == pytest.approx([np.log(2)] * 3, rel=1e-5)  # a sum of 200 terms in float32
+    test_net = caffe.get_solver("solver.prototxt").test_nets[0]
+    assert not test_net.params["test-score"][0].data.any()
+
+
 # --- the settings of a solver ---
 
 

@@ -140,7 +140,8 @@ class _FromFile:
         self.param = file.message
         for names in file.weights:
             for name in names.split(","):
-                self.net.copy_from(name.strip())
+                for net in (self.net, *self.test_nets):
+                    net.copy_from(name.strip())
 
 
 class SGDSolver(_FromFile, solvers.SGDSolver):

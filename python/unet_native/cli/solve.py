@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unet_native.caffe.solverfile import SolverFile
+    from unet_native.net import Net
     from unet_native.solver import SGDSolver
 
 EFFECTS = ("stop", "snapshot", "none")
@@ -87,14 +88,14 @@ def _set_up(solver: SGDSolver, file: SolverFile, log, snapshot: str | None) -> N
     log.parameters(file.message)
     log.write("solver.cpp:102", f"Creating training net from net file: {file.train_name}")
     log.net(solver.net, state)
-    _load(solver, file, log)
+    _load(solver.net, file, log)
     no_state = parse("", "NetState", "")
     test_states = list(file.message.test_state) or [no_state] * len(solver.test_nets)
     for i, net in enumerate(solver.test_nets):
         name = file.test_names[i]
         log.write("solver.cpp:190", f"Creating test net (#{i}) specified by net file: {name}")
         log.net(net, test_states[i])
-        _load(solver, file, log)
+        _load(net, file, log)
     log.write("solver.cpp:57", "Solver scaffolding done.")
     for notice in solver.net.notices:
         print(notice, flush=True)
@@ -105,12 +106,12 @@ def _set_up(solver: SGDSolver, file: SolverFile, log, snapshot: str | None) -> N
     log.write("caffe.cpp:239", "Starting Optimization")
 
 
-def _load(solver: SGDSolver, file: SolverFile, log) -> None:
-    """The weights into the training net, whose parameters the test nets share."""
+def _load(net: Net, file: SolverFile, log) -> None:
+    """The weights into a net; a test net shares the training net's, but may have layers more."""
     for names in file.weights:
         for name in map(str.strip, names.split(",")):
             log.write("solver.cpp:72", f"Finetuning from {name}")
-            for layer in solver.net.copy_from(name):
+            for layer in net.copy_from(name):
                 if layer and not layer.endswith("_split"):
                     log.write("net.cpp:744", f"Ignoring source layer {layer}")
 
@@ -167,16 +168,12 @@ def _signals(effects: dict[str, str]) -> Iterator[Callable[[], str | None]]:
     """
     asked: list[str] = []
     handlers = {}
-
-    def ask(effect: str) -> None:
-        if effect != "none":
-            asked.append(effect)
-
     for name, effect in effects.items():
         number = getattr(signal, name, None)
         if number is None or signal.getsignal(number) is signal.SIG_IGN:
             continue
-        handlers[number] = signal.signal(number, lambda *_, effect=effect: ask(effect))
+        ask = signal.SIG_IGN if effect == "none" else lambda *_, effect=effect: asked.append(effect)
+        handlers[number] = signal.signal(number, ask)
     try:
         yield lambda: asked.pop(0) if asked else None
     finally:
