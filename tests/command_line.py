@@ -32,8 +32,14 @@ def contents(folder):
 
 def outside(*arguments, cwd=None, **environment):
     """The program as a process of its own, in the folder `cwd`."""
+    program = "from unet_native.cli import main; main()"
+    return python_outside(program, *arguments, cwd=cwd, **environment)
+
+
+def python_outside(program, *arguments, cwd=None, **environment):
+    """A program in Python as a process of its own, in the folder `cwd`."""
     return subprocess.run(
-        [sys.executable, "-c", "from unet_native.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", program, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -144,6 +144,18 @@ def test_gradient(shape):
     check_gradient(objective, score, gradient, step=1e-2)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("channel", [0, 2])
+def test_nan_reaches_the_loss(weighted, channel):
+    """Or a training that has diverged would look as if it went on."""
+    score, label, weight = problem((1, 3, 5, 19))
+    score[0, channel, 2, 7] = np.nan
+    result = ops.softmax_loss(score, label, weight if weighted else None)
+    assert np.isnan(result.loss)
+    assert np.isnan(result.bottom_diff[0, :, 2, 7]).all()
+    assert np.isfinite(result.bottom_diff[0, :, 2, 8]).all()
+
+
 @pytest.mark.parametrize("bad", [3.0, -1.0, 0.5, np.nan, np.inf, 1e30])
 def test_bad_label(bad, isa):
     """The first of them is named, whatever the number of threads."""

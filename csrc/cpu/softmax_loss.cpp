@@ -121,7 +121,7 @@ struct Block {
     } else if (weight.data) {
       loss += static_cast<double>(factor[i]) * (logf(sums[i]) - x_labels[i]);
     } else {
-      nll[i] = -logf(max(p_labels[i], FLT_MIN));
+      nll[i] = -logf(p_labels[i] < FLT_MIN ? FLT_MIN : p_labels[i]);  // NaN stays NaN
     }
   }
 

@@ -5,7 +5,7 @@
 //   diff = loss_weight/Z * w(x) * (p - onehot(l))        0 at ignored pixels
 //
 // Without `weight`, w = 1 and nll is at most -log(FLT_MIN) = 87.34, as in Caffe (its gradient is
-// not clamped); with it, nll is not clamped.
+// not clamped); with it, nll is not clamped. A score that is NaN makes the loss NaN.
 //
 //   Normalization   Z
 //   kFull           N*H*W

@@ -28,7 +28,6 @@ _HOME = {
     "layer_type_list": _PYCAFFE,
     "load": "unet_native.model_file",
     "load_model": "unet_native.snapshot",
-    "proto": _PYCAFFE,
     "set_device": _PYCAFFE,
     "set_mode_cpu": _PYCAFFE,
     "set_mode_gpu": _PYCAFFE,
@@ -37,10 +36,12 @@ _HOME = {
 
 TRAIN, TEST = 0, 1  # Caffe's phases
 
-__all__ = ["TEST", "TRAIN", "__version__", *_HOME]
+__all__ = ["TEST", "TRAIN", "__version__", "proto", *_HOME]
 
 
 def __getattr__(name: str) -> object:
+    if name == "proto":
+        return import_module("unet_native.proto")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -59,12 +59,16 @@ class ParameterExchange:
         return caffes.copy_into(self, source)
 
     def share_with(self, other: Net) -> None:
-        """Uses the parameters of `other` from now on, for layers of the same name."""
-        for name, theirs in other._inner_params.items():
-            if name in self.params:
-                self._check_params(name, [blob.shape for blob in theirs])
-                for mine, blob in zip(self._inner_params[name], theirs, strict=True):
-                    mine.share_data(blob)
+        """Uses the parameters of `other` from now on, for layers of the same name.
+
+        Raises ValueError, and shares nothing, if a layer of both has other shapes of parameters.
+        """
+        both = {k: theirs for k, theirs in other._inner_params.items() if k in self.params}
+        for name, theirs in both.items():
+            self._check_params(name, [blob.shape for blob in theirs])
+        for name, theirs in both.items():
+            for mine, blob in zip(self._inner_params[name], theirs, strict=True):
+                mine.share_data(blob)
 
     def save(self, path: str | Path) -> None:
         """Writes network and parameters: by the name's ending .safetensors, or Caffe's model file.

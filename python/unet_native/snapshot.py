@@ -132,7 +132,8 @@ def load_model(path: str | Path, phase: str = "TEST", **options: object) -> tupl
 def copy_params(snapshot: Snapshot, net: Net) -> None:
     """Copies all parameters into a net of the same network."""
     for param in net.parameters:
-        _copy(snapshot, param.name, param.inner.latest("data"))
+        target = param.inner.latest("data")
+        target[...] = _fitting(snapshot, param.name, target)
 
 
 def save_model(path: str | Path, net: Net, metadata: Mapping[str, str] | None = None) -> Path:
@@ -155,21 +156,23 @@ def save_solver(path: str | Path, solver: SGDSolver) -> Path:
 def restore_solver(path: str | Path, solver: SGDSolver) -> None:
     """Brings a solver of the same network to the state that the file holds.
 
-    It then goes on bit for bit as the one that wrote the file would have. Raises UserError if the
-    file does not fit, or was not written by a solver.
+    It then goes on bit for bit as the one that wrote the file would have. Raises UserError, with
+    the solver as it was, if the file does not fit, is damaged, or was not written by a solver.
     """
     snapshot = read(path)
     if not snapshot.has_history:
         raise UserError(f"{path}: holds no momentum to continue with; start from it as weights")
-    names = _history_names(solver)
-    for name in (*(param.name for param in solver.net.parameters), *names):
+    targets = {param.name: param.inner.latest("data") for param in solver.net.parameters}
+    targets |= dict(zip(_history_names(solver), solver.history, strict=True))
+    for name in targets:
         if name not in snapshot.shapes:
             raise UserError(
                 f"{path}: has no {name}; was it made with another network, or another solver?"
             )
-    copy_params(snapshot, solver.net)
-    for name, history in zip(names, solver.history, strict=True):
-        _copy(snapshot, name, history)
+    for name, target in targets.items():  # all of them, before any is copied
+        _fitting(snapshot, name, target)
+    for name, target in targets.items():
+        target[...] = _fitting(snapshot, name, target)
     solver.iter, solver.current_step = snapshot.iteration, snapshot.current_step
     solver.net.seed = snapshot.seed
 
@@ -180,7 +183,8 @@ def _history_names(solver: SGDSolver) -> list[str]:
     return [prefix + param.name for prefix in prefixes for param in solver.net.parameters]
 
 
-def _copy(snapshot: Snapshot, name: str, target: Array) -> None:
+def _fitting(snapshot: Snapshot, name: str, target: Array) -> Array:
+    """The array of that name. Raises UserError if it has not the shape of `target`."""
     shape = snapshot.shapes.get(name)
     if shape != target.shape:
         found = "is missing" if shape is None else f"has shape {shape}"
@@ -188,7 +192,7 @@ def _copy(snapshot: Snapshot, name: str, target: Array) -> None:
             f"{snapshot.path}: {name} {found}, {target.shape} is wanted; "
             "was it made with another network?"
         )
-    target[...] = snapshot.array(name)
+    return snapshot.array(name)
 
 
 def _write(

@@ -231,6 +231,7 @@ class SGDSolver:
             self.observer.testing(self, i)
             scores.append(self.test(i))
             if self.stopped:
+                self.observer.test_interrupted()
                 return
             self.observer.tested(net, scores[i])
         self.test_scores = scores

@@ -36,6 +36,9 @@ class SolverObserver:
     def tested(self, net: Net, scores: Mapping[str, Array]) -> None:
         """The mean outputs of a test net."""
 
+    def test_interrupted(self) -> None:
+        """`action` has said stop in the middle of a test."""
+
     def snapshotting(self, model: str, state: str) -> None:
         """A snapshot is about to be written to these files."""
 

@@ -163,6 +163,9 @@ class CaffeLog(SolverObserver):
     def tested(self, net: Net, scores: Mapping[str, Array]) -> None:
         self._outputs("solver.cpp:414", "Test", net, scores)
 
+    def test_interrupted(self) -> None:
+        self.write("solver.cpp:396", "Test interrupted.")
+
     def _outputs(self, place: str, kind: str, net: Net, outputs: Mapping[str, Array]) -> None:
         weights = net.blob_loss_weights
         index = 0

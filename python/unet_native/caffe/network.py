@@ -23,6 +23,7 @@ from google.protobuf.message import Message
 
 from unet_native import spec as specs
 from unet_native.caffe import schema, text, upgrade
+from unet_native.errors import UserError
 from unet_native.spec import FillerParameter, LayerSpec, NetSpec
 
 _PHASES = {"TRAIN": 0, "TEST": 1}
@@ -36,6 +37,8 @@ def read_net(path: str | Path, *, level: int = 0, stages: Sequence[str] = ()) ->
     """
     content = text.load(path)
     message = text.parse(content, "NetParameter", str(path))
+    if not (message.layer or message.layers):
+        raise UserError(f"{path}: has no layers; give the prototxt of a network")
     lines = [*text.lines_of(content, "layer"), *text.lines_of(content, "layers")]
     return from_message(message, str(path), lines=lines, level=level, stages=stages)
 

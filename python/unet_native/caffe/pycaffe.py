@@ -16,13 +16,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from unet_native import net as nets
 from unet_native import solver as solvers
-from unet_native.caffe import network, schema, solverfile
+from unet_native.caffe import network, solverfile
 from unet_native.layers import LAYER_TYPES
 from unet_native.ops.arrays import Array
 from unet_native.solver_settings import SolverSettings
@@ -37,11 +36,12 @@ _seed: list[int] = []  # what set_random_seed has set
 class Net(nets.Net):
     """A net from a prototxt or a NetSpec; see :class:`unet_native.net.Net` for all it does.
 
-    Net(network_file, phase), Net(network_file, weights, phase), as in pycaffe; with keywords:
+    Net(network_file, phase, level, stages, weights) or Net(network_file, weights, phase), as in
+    pycaffe; what follows the network may be left out, or be named:
 
-    weights  a model file to copy parameters from; layers unknown to the net are logged
-    phase    caffe.TRAIN, caffe.TEST or their names; of a NetSpec it may be left out: TRAIN
+    phase    caffe.TRAIN, caffe.TEST or their names; only of a NetSpec may it be left out: TRAIN
     level, stages   of the net's state, for `include` and `exclude` rules
+    weights  a model file to copy parameters from; layers unknown to the net are logged
     others   as for unet_native.net.Net
 
     Raises UserError for files that do not fit, ValueError for a net that cannot be built.
@@ -50,40 +50,38 @@ class Net(nets.Net):
     def __init__(
         self,
         network_file: str | Path | NetSpec,
-        *args: str | Path | int,
-        phase: str | int | None = None,
-        weights: str | Path | None = None,
-        level: int = 0,
-        stages: Sequence[str] | None = None,
+        *args: str | Path | int | Sequence[str] | None,
         **options,
     ):
-        for value in args:
-            if phase is None and (isinstance(value, int) or value in PHASES):
-                phase = value
-            elif weights is None and not isinstance(value, int):
-                weights = value
-            else:
-                raise ValueError(f"Net: one network, one weights file and one phase, not {value!r}")
-        spec = network_file
+        state = _arguments(args, options)
+        spec, phase = network_file, state["phase"]
         if not isinstance(spec, NetSpec):
             if phase is None:
                 raise ValueError("Net: give the phase, caffe.TRAIN or caffe.TEST")
-            spec = network.read_net(spec, level=level, stages=stages or ())
-        phase = PHASES[phase] if isinstance(phase, int) else phase or "TRAIN"
+            stages = state["stages"] or ()
+            spec = network.read_net(spec, level=state["level"] or 0, stages=stages)
         options.setdefault("seed", _seed[-1] if _seed else None)
-        super().__init__(spec, phase, **options)
+        super().__init__(spec, "TRAIN" if phase is None else phase, **options)
         for notice in self.notices:
             level = logging.WARNING if notice.startswith("warning: ") else logging.INFO
             _log.log(level, notice.removeprefix("warning: "))
-        if weights is not None:
-            for name in self.copy_from(weights):
+        if state["weights"] is not None:
+            for name in self.copy_from(state["weights"]):
                 _log.info("Ignoring source layer %s", name)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
         """Runs forward on any number of samples, batch by batch; returns copies of the outputs.
 
         inputs: samples along the first axis; a last batch that is not full is filled up with zeros.
+        Raises ValueError for inputs that are not the net's, or not equally many samples of each.
         """
+        if not inputs or set(inputs) != set(self.inputs):
+            raise ValueError(
+                f"forward_all: give samples of the net's inputs, {sorted(self.inputs)}, "
+                f"not of {sorted(inputs)}"
+            )
+        if len({len(samples) for samples in inputs.values()}) > 1:
+            raise ValueError("forward_all: equally many samples of each input are wanted")
         batch = self.blobs[self.inputs[0]].shape[0]
         count = len(next(iter(inputs.values())))
         found: dict[str, list[Array]] = {}
@@ -95,6 +93,31 @@ class Net(nets.Net):
             for name, array in outputs.items():
                 found.setdefault(name, []).append(array[: batch - missing].copy())
         return {name: np.concatenate(arrays) for name, arrays in found.items()}
+
+
+def _arguments(args: Sequence, named: dict) -> dict:
+    """What follows the network in Net(...), by pycaffe's names, told apart by kind.
+
+    Takes its names out of `named`. The first number is the phase, the second the level.
+    """
+    found = {name: named.pop(name, None) for name in ("phase", "level", "stages", "weights")}
+    for value in args:
+        if value is None:
+            continue
+        if isinstance(value, int):
+            name = "phase" if found["phase"] is None else "level"
+        elif isinstance(value, str | Path):
+            name = "phase" if value in PHASES else "weights"
+        else:
+            name = "stages"
+        if found[name] is not None:
+            raise ValueError(f"Net: {value!r} would be a second {name}")
+        found[name] = value
+    if isinstance(found["phase"], int):
+        if found["phase"] not in (TRAIN, TEST):
+            raise ValueError(f"Net: phase {found['phase']}: use caffe.TRAIN or caffe.TEST")
+        found["phase"] = PHASES[found["phase"]]
+    return found
 
 
 class _FromFile:
@@ -117,7 +140,8 @@ class _FromFile:
         self.param = file.message
         for names in file.weights:
             for name in names.split(","):
-                self.net.copy_from(name.strip())
+                for net in (self.net, *self.test_nets):
+                    net.copy_from(name.strip())
 
 
 class SGDSolver(_FromFile, solvers.SGDSolver):
@@ -172,13 +196,3 @@ def set_random_seed(seed: int) -> None:
 def layer_type_list() -> list[str]:
     """The types of layers that nets may have."""
     return list(LAYER_TYPES)
-
-
-#: caffe.proto.caffe_pb2.NetParameter() and its like.
-proto = SimpleNamespace(
-    caffe_pb2=SimpleNamespace(
-        **{name: schema.message_class(name) for name in schema.message_names()},
-        TRAIN=TRAIN,
-        TEST=TEST,
-    )
-)

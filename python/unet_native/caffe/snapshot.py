@@ -85,7 +85,7 @@ def copy_into(net: Net, path: str | Path) -> list[str]:
     for layer in model.layers:
         if layer.name not in net.layer_dict:
             ignored.append(layer.name)
-        elif layer.name not in found:  # of two layers of one name, the first counts
+        else:  # of two layers of one name both must fit, and the second overwrites the first
             wanted = [blob.shape for blob in net.params.get(layer.name, ())]
             found[layer.name] = _fitting(layer.blobs, wanted, f"{path}: layer {layer.name!r}")
     net.load_params({name: arrays for name, arrays in found.items() if arrays})
@@ -151,7 +151,10 @@ def restore_solver(path: str | Path, solver: SGDSolver) -> list[str]:
     ]
     ignored = []
     if state.learned_net:
-        ignored = copy_into(solver.net, beside(state.learned_net, path))
+        model = beside(state.learned_net, path)
+        if not model.exists():
+            raise UserError(f"{path}: its weights, {model}, are missing; put that file beside it")
+        ignored = copy_into(solver.net, model)
     for own, theirs in zip(solver.history, history, strict=True):
         own[...] = theirs
     solver.iter, solver.current_step = state.iter, state.current_step or 0

@@ -54,7 +54,7 @@ class StoredLayer:
 
 @dataclass(slots=True, eq=False)
 class CaffeModel:
-    """The layers of a weight file in its order. Two may have the same name; Caffe takes the first.
+    """The layers of a weight file in its order. Of two of one name, Caffe uses the later one.
 
     name: of the network; None if none is stored (Caffe stores "" for a network without)
     v1:   stored as V1LayerParameter, as Caffe did before autumn 2014

@@ -62,7 +62,10 @@ def time_layers(
     if as_json:
         _print_json(net, mean, average, each, context)
         return
+    log.write(f"{SOURCE}:397", "Performing Forward")
     log.write(f"{SOURCE}:402", f"Initial loss: {number(initial)}")
+    if phase == "TRAIN":
+        log.write(f"{SOURCE}:403", "Performing Backward")
     log.write(f"{SOURCE}:411", "*** Benchmark begins ***")
     log.write(f"{SOURCE}:412", f"Testing for {iterations} iterations.")
     for i, took in enumerate(each, 1):

@@ -129,7 +129,25 @@ def train(
     With --solver, Caffe's files say everything: see docs/coming-from-caffe.md.
     """
     if solver is not None:
-        _refuse_with_solver(output=output, images=images, labels=labels, net=net, resume=resume)
+        _refuse_with_solver(
+            output=output,
+            images=images,
+            labels=labels,
+            validation=validation,
+            foreground=foreground,
+            ignore=ignore,
+            axes=axes,
+            net=net,
+            base_width=base_width,
+            depth=depth,
+            tile=tile,
+            iterations=iterations,
+            seed=seed,
+            base_lr=base_lr,
+            warmup=warmup,
+            test_interval=test_interval,
+            resume=resume or None,
+        )
         from unet_native.cli.solve import solve
 
         return solve(
@@ -205,7 +223,8 @@ def _refuse_with_solver(**given: Any) -> None:
     from unet_native.errors import UserError
 
     for name, value in given.items():
-        if value:
+        if value is not None:
+            name = name.replace("_", "-")
             raise UserError(f"--{name} does not go with --solver, whose file says everything")
 
 

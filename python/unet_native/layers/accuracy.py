@@ -35,7 +35,7 @@ class Accuracy(Layer):
         valid = np.ones(label.shape, bool) if p.ignore_label is None else label != p.ignore_label
         known = np.where(valid, label, 0)
         if known.min() < 0 or known.max() >= classes:
-            raise self.refuse(f"labels must lie in 0..{classes - 1}")
+            raise self.refuse_data(f"labels must lie in 0..{classes - 1}")
         true_score = np.take_along_axis(scores, known, axis=1)
         better = (scores >= true_score).sum(axis=1, keepdims=True) - 1
         hit = valid & (better < p.top_k)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from numpy.typing import NDArray
 
 from unet_native.blob import Blob
+from unet_native.errors import UserError
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array
 from unet_native.spec import FillerParameter, LayerSpec, Shape
@@ -128,6 +129,10 @@ class Layer:
     def refuse(self, why: str) -> ValueError:
         """The error that says what this layer cannot do."""
         return refusal(self.spec, why)
+
+    def refuse_data(self, why: str) -> UserError:
+        """The error for data that no layer of this kind can take."""
+        return UserError(str(refusal(self.spec, why)))
 
     def _check_count(self, what: str, count: int, limits: tuple[int, int]) -> None:
         low, high = limits

@@ -74,15 +74,18 @@ class SoftmaxWithLoss(Layer):
         score = with_four_axes(self.bottom[0].data)
         n, _, h, w = score.shape
         per_pixel: list[Array] = [blob.data.reshape(n, 1, h, w) for blob in self.bottom[1:]]
-        result = ops.softmax_loss(
-            score,
-            *per_pixel,
-            normalization=self.normalization,
-            ignore_label=self.spec.loss_param.ignore_label,
-            workspace=self.workspace,
-            context=self.execution.context,
-            **wanted,
-        )
+        try:
+            result = ops.softmax_loss(
+                score,
+                *per_pixel,
+                normalization=self.normalization,
+                ignore_label=self.spec.loss_param.ignore_label,
+                workspace=self.workspace,
+                context=self.execution.context,
+                **wanted,
+            )
+        except ValueError as error:  # a label: all else was checked when the net was built
+            raise self.refuse_data(str(error)) from None
         return result.loss
 
     def forward(self) -> None:
