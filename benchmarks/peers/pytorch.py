@@ -1,9 +1,4 @@
-"""The network and its training step as each competitor does them.
-
-:func:`make` returns a function that runs one iteration. All competitors compute the same thing:
-the paper's network (`fig1`) with dropout, a pixel-weighted softmax cross-entropy divided by its sum
-of weights, momentum 0.99, one image of ``tile`` x ``tile`` pixels.
-"""
+"""The network in PyTorch: eager or compiled, contiguous or channels last."""
 
 from __future__ import annotations
 
@@ -11,53 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-
-def make(name: str, mode: str, tile: int, width: int, threads: int) -> Callable[[], object]:
-    """One iteration of competitor `name`: "unet_native" or "torch[_channels_last][_compiled]"."""
-    if name == "unet_native":
-        return _unet_native(mode, tile, width, threads)
-    if name.startswith("torch"):
-        return _torch(name, mode, tile, width, threads)
-    raise ValueError(f"unknown competitor {name!r}")
+from benchmarks.peers.problem import Problem
 
 
-def _sample(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(1)
-    out = tile - 184
-    data = rng.standard_normal((1, 1, tile, tile), dtype=np.float32)
-    label = rng.integers(0, 2, (1, 1, out, out)).astype(np.float32)
-    weight = rng.uniform(0.5, 1.5, (1, 1, out, out)).astype(np.float32)
-    return data, label, weight
-
-
-def _unet_native(mode: str, tile: int, width: int, threads: int) -> Callable[[], object]:
-    from unet_native import models
-    from unet_native.net import Net
-    from unet_native.ops import Context
-    from unet_native.solver import SGDSolver, SolverSettings
-
-    data, label, weight = _sample(tile)
-    spec = models.fig1(base_width=width, tile=tile)
-    context = Context(threads=threads)
-    if mode == "forward":
-        net = Net(spec, "TEST", seed=1, plan="lean", context=context)
-        return lambda: net.forward(data=data)
-    solver = SGDSolver(
-        SolverSettings(base_lr=1e-4, momentum=0.99, random_seed=1),
-        spec,
-        feed=lambda _: {"data": data, "label": label, "weight": weight},
-        plan="lean",
-        context=context,
-    )
-    return lambda: solver.step(1)
-
-
-def _torch(name: str, mode: str, tile: int, width: int, threads: int) -> Callable[[], object]:
+def make(name: str, mode: str, problem: Problem, threads: int) -> Callable[[], object]:
+    """name: "torch", "torch_channels_last", each perhaps with "_compiled"."""
     import torch
     from torch import nn
     from torch.nn import functional
 
     torch.set_num_threads(threads)
+    width = problem.width
 
     def block(ic: int, oc: int) -> nn.Module:
         return nn.Sequential(
@@ -74,6 +33,14 @@ def _torch(name: str, mode: str, tile: int, width: int, threads: int) -> Callabl
             )
             self.merge = nn.ModuleList(block(2 * c, c) for c in reversed(widths[:-1]))
             self.score = nn.Conv2d(width, 2, 1)
+
+        def in_order(self):
+            """The layers with parameters, in the order of Problem.parameters."""
+            for down in self.down:
+                yield from (down[0], down[2])
+            for up, merge in zip(self.up, self.merge, strict=True):
+                yield from (up, merge[0], merge[2])
+            yield self.score
 
         def forward(self, x):
             skips = []
@@ -92,9 +59,13 @@ def _torch(name: str, mode: str, tile: int, width: int, threads: int) -> Callabl
                 x = merge(torch.cat([x, skip], 1))
             return self.score(x)
 
-    data, label, weight = map(torch.from_numpy, _sample(tile))
+    data, label, weight = map(torch.from_numpy, (problem.data, problem.label, problem.weight))
     label, weight = label[:, 0].long(), weight[:, 0]
     net: nn.Module = UNet()
+    with torch.no_grad():
+        for module, (w, b) in zip(net.in_order(), problem.parameters(), strict=True):
+            module.weight.copy_(torch.from_numpy(w))
+            module.bias.copy_(torch.from_numpy(b))
     if "channels_last" in name:
         net = net.to(memory_format=torch.channels_last)
         data = data.to(memory_format=torch.channels_last)
@@ -107,9 +78,9 @@ def _torch(name: str, mode: str, tile: int, width: int, threads: int) -> Callabl
         ((nll * weight).sum() / weight.sum()).backward()
         optimizer.step()
 
-    def forward() -> None:
+    def forward() -> np.ndarray:
         with torch.no_grad():
-            run(data)
+            return run(data).numpy()
 
     if mode == "step":
         return step
