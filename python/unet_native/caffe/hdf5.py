@@ -98,11 +98,12 @@ def read_datasets(path: str | os.PathLike[str], names: Sequence[str]) -> dict[st
     Raises UserError if the file is missing, damaged, or lacks a dataset.
     """
     path = Path(path)
-    with _opened(path, ".h5") as reader:
-        for name in names:
-            if not reader.has(name):
-                raise _FormError(f"has no dataset {quoted(name)}")
-        return {name: reader.data(name) for name in names}
+    with _opened(path, "HDF5 file") as reader:
+        missing = [name for name in names if not reader.has(name)]
+        found = {} if missing else {name: reader.data(name) for name in names}
+    if missing:
+        raise UserError(f"{path}: has no dataset {quoted(missing[0])}, which a top is named after")
+    return found
 
 
 def write_model(path: str | os.PathLike[str], model: CaffeModel) -> Path:
