@@ -89,14 +89,16 @@ def to_text(message: Message) -> str:
     return _FLOAT.sub(_as_c, text_format.MessageToString(message))
 
 
-_FLOAT = re.compile(r"(?<=: )-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)$", re.M)
+_FLOAT = re.compile(r"^( *(?!double_)\w+: )(-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+))$", re.M)
 
 
 def _as_c(match: re.Match) -> str:
     """A float32 with the fewest digits, from 6 on, that say which one it is."""
-    value = np.float32(match.group())
+    value = np.float32(match[2])
     texts = (f"{float(value):.{digits}g}" for digits in (6, 7, 8))
-    return next((text for text in texts if np.float32(text) == value), f"{float(value):.9g}")
+    return match[1] + next(
+        (text for text in texts if np.float32(text) == value), f"{float(value):.9g}"
+    )
 
 
 def lines_of(text: str, field: str) -> list[int]:
