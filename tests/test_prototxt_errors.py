@@ -196,3 +196,10 @@ def test_the_line_that_a_parser_quotes_is_left_out(monkeypatch, net_of, said):
     monkeypatch.setattr(text.text_format, "Parse", parse)
     with pytest.raises(UserError, match=r"net\.prototxt: Expected it\.$"):
         net_of("name: 3")
+
+
+def test_a_backslash_that_escapes_nothing(net_of):
+    """Caffe's parser refuses it; Python's would let it pass, with a warning, for now."""
+    with pytest.raises(UserError, match=r"net\.prototxt: .*'\\D'.*a backslash is written twice"):
+        net_of(r"name: 'C:\Data'")
+    assert net_of(r"name: 'C:\\Data'").name == r"C:\Data"

@@ -7,6 +7,7 @@ line. Source: the text format of protocol buffers; Caffe io.cpp, ReadProtoFromTe
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,11 @@ def parse(text: str, kind: str, name: str) -> Message:
         raise UserError(f"{name}: has over {MESSAGES_LIMIT} messages, so it is no network")
     message = schema.new(kind)
     try:
-        text_format.Parse(text, message)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # the only one is of Python's, about an escape
+            text_format.Parse(text, message)
+    except Warning as warning:
+        raise UserError(f"{name}: {warning} in a string; a backslash is written twice") from None
     except text_format.ParseError as error:
         line = error.GetLine()
         place = name if line is None else f"{name}, line {line}"
