@@ -87,3 +87,27 @@ def complaint(capsys):
         return lines[0]
 
     return run
+
+
+@pytest.fixture
+def net_of(tmp_path):
+    """Reads a prototxt from its text: net_of(content, level=.., stages=..)."""
+    from unet_native.caffe.network import read_net
+
+    def read(content, **state):
+        path = tmp_path / "net.prototxt"
+        path.write_text(content)
+        return read_net(path, **state)
+
+    return read
+
+
+@pytest.fixture
+def layer_of(net_of):
+    """Reads the only layer of a prototxt, from what stands between its braces."""
+
+    def read(content):
+        (layer,) = net_of(f"layer {{ {content} }}").layers
+        return layer
+
+    return read

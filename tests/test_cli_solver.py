@@ -328,7 +328,7 @@ def test_mistakes_get_a_line_and_nothing_is_written(complaint, folder, arguments
         ("solver.prototxt", b"net: {", "solver.prototxt, line 1"),
         ("net.prototxt", None, "net.prototxt: cannot be read"),
         ("net.prototxt", b'layer { name: "a" ', "net.prototxt, line 1"),
-        ("net.prototxt", b"", "net.prototxt: has no layers"),
+        ("net.prototxt", b"", "has no layers"),
         ("files.txt", None, "files.txt: the list of HDF5 files cannot be read"),
         ("files.txt", b"\n", "files.txt: names no HDF5 file"),
         ("files.txt", b"gone.h5\n", "gone.h5: cannot be read"),

@@ -144,7 +144,7 @@ def test_a_networks_name_is_no_file(capsys):
         (["."], "cannot be read (Is a directory)"),
         (["data.h5"], "data.h5: not a text file"),
         (["solver.prototxt"], 'solver.prototxt, line 1: Message type "NetParameter" has no field'),
-        (["empty.prototxt"], "empty.prototxt: has no layers"),
+        (["empty.prototxt"], "has no layers"),
         (["odd.prototxt"], "not supported: 'relu_d0b' of type 'Swish' (odd.prototxt, line "),
         (["lost.prototxt"], "lost.txt: the list of HDF5 files cannot be read"),
         (["net.prototxt", "--phase", "train"], "--phase train: use TRAIN or TEST"),

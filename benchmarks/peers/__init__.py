@@ -21,7 +21,7 @@ _HOME = {
 
 
 def make(name: str, mode: str, tile: int, width: int, threads: int) -> Callable[[], object]:
-    """One iteration of a competitor: "unet_native", "torch[_channels_last][_compiled]", "mnn", ..."""
+    """One iteration of a competitor: "unet_native", "torch[_channels_last][_compiled]", .."""
     for start, module in _HOME.items():
         if name.startswith(start):
             home = import_module(f"benchmarks.peers.{module}")

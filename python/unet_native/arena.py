@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -83,6 +84,18 @@ def least_bytes(buffers: Iterable[Buffer]) -> int:
     buffers = list(buffers)
     steps = {buffer.first for buffer in buffers}
     return max((sum(b.nbytes for b in buffers if b.first <= t <= b.last) for t in steps), default=0)
+
+
+def excess(nbytes: int) -> str:
+    """A clause that refuses `nbytes` if no arrays of this machine could have them; else nothing.
+
+    A net may well claim more than there is, since not all of it is touched: of one that only runs
+    forward, the diffs are not.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if nbytes <= 2 * memory:
+        return ""
+    return f"takes {nbytes / 1e9:.0f} GB of memory, where this machine has {memory / 1e9:.0f} GB"
 
 
 def allocate(nbytes: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_native import arena
 from unet_native.observed import ObservableArray
 from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
@@ -106,6 +107,8 @@ class Blob:
             raise ValueError(
                 f"only inputs can be reshaped, the other blobs follow: {self.shape} -> {shape}"
             )
+        if why := arena.excess(8 * prod(shape)):
+            raise ValueError(f"a blob of shape {shape} {why}")
         fresh = Blob.zeros(shape)
         self.bind(data=fresh.data, diff=fresh.diff)
 

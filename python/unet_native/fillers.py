@@ -36,7 +36,7 @@ def fill(array: Array, filler: FillerParameter, rng: np.random.Generator) -> Non
     if filler.type not in FILLERS:
         names = ", ".join(FILLERS)
         raise ValueError(f"filler {filler.type!r} is not supported (there are: {names})")
-    array[...] = FILLERS[filler.type](filler, array.shape, rng)
+    array[...] = FILLERS[filler.type](filler, array.shape or (1,), rng)
 
 
 def _connections(filler: FillerParameter, shape: Shape) -> float:

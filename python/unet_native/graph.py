@@ -8,9 +8,13 @@ other, the first with =, the others with +=.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
+from unet_native import arena
 from unet_native.layers import CoordinateMap, Layer
 from unet_native.spec import Shape
+
+LONGEST = (1 << 31) - 1  # axis, as in Caffe
 
 
 class Graph:
@@ -32,16 +36,25 @@ class Graph:
         return [x for x in self.layers if blob in x.spec.bottom and blob not in x.spec.top]
 
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        """The shape of every blob; `inputs` overrides shapes of the net's inputs."""
+        """The shape of every blob; `inputs` overrides shapes of the net's inputs.
+
+        Raises ValueError for shapes that a layer cannot take, or no memory could hold.
+        """
         shapes: dict[str, Shape] = {}
+        of_params = 0
         coordinates: dict[str, CoordinateMap] = {}
         for layer in self.layers:
             names = layer.spec.bottom
             where = layer.coordinates([coordinates[name] for name in names])
-            tops = layer.top_shapes([shapes[name] for name in names])
+            bottoms = [shapes[name] for name in names]
+            tops = layer.top_shapes(bottoms)
             for top, shape in zip(layer.spec.top, tops, strict=True):
                 shapes[top] = tuple(inputs.get(top, shape)) if layer.type == "Input" else shape
                 coordinates[top] = where
+                _check_size(layer, f"top {top!r}", shapes[top])
+            for shape in layer.param_shapes(bottoms):
+                of_params += prod(shape)
+                _check_size(layer, "a parameter", shape, of_params)
         return shapes
 
     def _connect(self) -> list[str]:
@@ -57,6 +70,7 @@ class Graph:
                     raise layer.refuse(f"no earlier layer has a top named {bottom!r}")
             if layer.in_place and not layer.works_in_place:
                 raise layer.refuse("this type does not work in place; name another top")
+            _check_counts(layer)
             for top in layer.spec.top:
                 if layer.in_place and read[top]:
                     raise layer.refuse(
@@ -114,3 +128,27 @@ class Graph:
                 if layer.propagate[i] and not layer.in_place:
                     layer.accumulate[i] = name in written
                     written.add(name)
+
+
+def _check_counts(layer: Layer) -> None:
+    """What is said for each of several must be said once for each, as Caffe demands."""
+    spec = layer.spec
+    for top in spec.top:
+        if spec.top.count(top) > 1:
+            raise layer.refuse(f"has two tops named {top!r}")
+    for what, values, of, count in (
+        ("loss_weight", spec.loss_weight, "tops", len(spec.top)),
+        ("propagate_down", spec.propagate_down, "bottoms", len(spec.bottom)),
+    ):
+        if len(values) not in (0, count):
+            raise layer.refuse(f"{len(values)} values of {what} for {count} {of}")
+    if len(spec.param) > len(layer.fillers()):
+        raise layer.refuse(f"{len(spec.param)} param for {len(layer.fillers())} parameters")
+
+
+def _check_size(layer: Layer, what: str, shape: Shape, total: int = 0) -> None:
+    """Refuses, before anything is allocated, what a slip of the pen makes of a size."""
+    if max(shape, default=0) > LONGEST:
+        raise layer.refuse(f"{what} of shape {shape} has an axis longer than {LONGEST}")
+    if why := arena.excess(4 * max(prod(shape), total)):
+        raise layer.refuse(f"{what} of shape {shape} {why}")

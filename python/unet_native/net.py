@@ -13,11 +13,12 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from math import prod
 from time import perf_counter
 
 import numpy as np
 
-from unet_native import layers, observed, parameters
+from unet_native import arena, layers, observed, parameters
 from unet_native.blob import Blob, ObservedBlob
 from unet_native.exchange import ParameterExchange
 from unet_native.graph import Graph
@@ -79,6 +80,7 @@ class Net(ParameterExchange):
         self.inputs = self._graph.inputs
         self.outputs = self._graph.outputs
         first_shapes = self._graph.shapes({})
+        self._make_plan(plan, first_shapes)
         self._all_blobs = OrderedDict(
             (name, Blob.zeros(shape, resizable=True) if name in self.inputs else Blob(None, None))
             for name, shape in first_shapes.items()
@@ -92,7 +94,6 @@ class Net(ParameterExchange):
         for layer in self.layers:
             layer.bottom = [self._all_blobs[name] for name in layer.spec.bottom]
             layer.top = [self._all_blobs[name] for name in layer.spec.top]
-        self._make_plan(plan, first_shapes)
         self.parameters = parameters.of_layers(self.layers)
         parameters.make(
             self.parameters,
@@ -176,6 +177,9 @@ class Net(ParameterExchange):
             backward=kind == "observable" or self.phase == "TRAIN",
             transient_param_diffs=self._transient,
         )
+        inputs = 8 * sum(prod(shapes[name]) for name in self.inputs)
+        if why := arena.excess(self.plan.bytes + inputs):
+            raise ValueError(f"network {self.spec.name!r} {why}; make its inputs smaller")
 
     def _bind(self) -> None:
         """Lays the blobs into a new arena; the old one goes first."""

@@ -106,7 +106,10 @@ def make(
     if fill:
         for param, array in data.items():
             rng = fillers.generator(seed, param.layer.index, param.index)
-            fillers.fill(array, param.layer.fillers()[param.index], rng)
+            try:
+                fillers.fill(array, param.layer.fillers()[param.index], rng)
+            except ValueError as error:
+                raise param.layer.refuse(str(error)) from None
     diff_arrays = _in_arena(parameters, list(wanted.values())) if diffs else [None] * len(wanted)
     for param, diff in zip(parameters, diff_arrays, strict=True):
         blob = Blob(data.get(param), diff)

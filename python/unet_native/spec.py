@@ -209,6 +209,7 @@ class NetSpec:
         for layer in self.layers:
             if layer.type == "Input":
                 inputs.update(layer.top)
+            if layer.type == "Input" and not shapes.keys().isdisjoint(layer.top):
                 old = layer.input_param.shape
                 old = old * len(layer.top) if len(old) == 1 else old
                 if not old and all(top in shapes for top in layer.top):

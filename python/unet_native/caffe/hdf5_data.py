@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unet_native.caffe.hdf5 import import_h5py
 from unet_native.caffe.hdf5_tree import Dataset, Tree, TreeError
 from unet_native.caffe.stored import quoted
-from unet_native.caffe.whole_file import HDF5_MAGIC, size_of
+from unet_native.caffe.whole_file import HDF5_MAGIC, damaged, size_of
 from unet_native.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,10 +43,11 @@ def read_datasets(path: str | os.PathLike[str], names: Sequence[str]) -> dict[st
     size = size_of(path)
     try:
         with open(path, "rb") as file:
-            if file.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
-                raise UserError(f"{path}: not HDF5; give files of training data in HDF5")
+            start = file.read(256)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    if not start.startswith(HDF5_MAGIC):
+        raise damaged(path, "HDF5 file", start, "not HDF5")
     try:
         return _with_tree(path, names)
     except TreeError:  # of another layout, or damaged: h5py will say
@@ -56,7 +57,7 @@ def read_datasets(path: str | os.PathLike[str], names: Sequence[str]) -> dict[st
         with library.File(path, "r") as file:
             return {name: _with_h5py(library, file, name, size) for name in names}
     except (*_H5PY_ERRORS, _DataError) as error:
-        reason = " ".join(str(error).strip("'\"").split())
+        reason = " ".join(str(error).split())
         raise UserError(f"{path}: {reason:.200}; check the file") from error
 
 
@@ -73,7 +74,7 @@ def _with_tree(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
 
 def _with_h5py(library, file: h5py.File, name: str, size: int) -> NDArray:
     if not file.id.links.exists(name.encode()):
-        raise _DataError(f"has no dataset {quoted(name)}")
+        raise _DataError(f"has no dataset {quoted(name)}, which a top is named after")
     if file.id.links.get_info(name.encode()).type != library.h5l.TYPE_HARD:
         raise _DataError(f"{quoted(name)} is a link to another place, which is not followed")
     dataset = file[name]

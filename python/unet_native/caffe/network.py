@@ -23,22 +23,20 @@ from google.protobuf.message import Message
 
 from unet_native import spec as specs
 from unet_native.caffe import schema, text, upgrade
-from unet_native.errors import UserError
 from unet_native.spec import FillerParameter, LayerSpec, NetSpec
 
 _PHASES = {"TRAIN": 0, "TEST": 1}
 
 
-def read_net(path: str | Path, *, level: int = 0, stages: Sequence[str] = ()) -> NetSpec:
+def read_net(path: str | Path, *, level: int | None = 0, stages: Sequence[str] = ()) -> NetSpec:
     """The network of a prototxt, V1 or current form.
 
-    level, stages: of the net's state, which `include` and `exclude` rules ask for. Raises UserError
-    for a file that is no network.
+    level, stages: of the net's state, which `include` and `exclude` rules ask for. To the stages
+    come those of the file's own `state`; level None, as of a solver that gives none, means the
+    file's own, too. Raises UserError for a file that is no network.
     """
     content = text.load(path)
     message = text.parse(content, "NetParameter", str(path))
-    if not (message.layer or message.layers):
-        raise UserError(f"{path}: has no layers; give the prototxt of a network")
     lines = [*text.lines_of(content, "layer"), *text.lines_of(content, "layers")]
     return from_message(message, str(path), lines=lines, level=level, stages=stages)
 
@@ -54,9 +52,11 @@ def write_net(path: str | Path, network: NetSpec) -> Path:
 def to_message(network: NetSpec) -> Message:
     """A network as NetParameter in the current form, as BVLC Caffe reads it.
 
-    Layers that were read from a file come out as they were. Others say what is not the default;
-    a Crop aligned by coordinates gets its offsets, and the release's xavier is called msra, which
-    draws from the same distribution.
+    Of a layer that was read from a file comes out what has not been changed since; what has, and
+    other layers, say what is not the default. Rules that ask for a level or stages become plain
+    phases, so that the file needs no state to be the same network. A Crop aligned by coordinates
+    gets its offsets, and the release's xavier is called msra, which draws from the same
+    distribution.
     """
     message = schema.new("NetParameter")
     message.name = network.name
@@ -88,27 +88,31 @@ def _coordinate_offsets(network: NetSpec) -> dict[str, tuple[int, ...]]:
 
 
 def _layer_message(layer: LayerSpec, offsets: tuple[int, ...]) -> Message:
-    if layer.original is not None:
-        release = layer.crop_param.alignment == "coordinates"
-        if not release and layer == _layer_spec(layer.original, layer.include, "", False):
-            return layer.original
     message = schema.new("LayerParameter")
-    message.name, message.type = layer.name, layer.type
-    message.bottom.extend(layer.bottom)
-    message.top.extend(layer.top)
-    message.loss_weight.extend(layer.loss_weight)
-    message.propagate_down.extend(layer.propagate_down)
-    for p in layer.param:
-        message.param.add(lr_mult=p.lr_mult, decay_mult=p.decay_mult)
-    if layer.include:
-        message.include.add(phase=_PHASES[layer.include])
+    said = LayerSpec("", "")  # by the message so far
+    if layer.original is not None:
+        message.CopyFrom(layer.original)
+        said = _layer_spec(message, _include(message, 0, ()), "", False)
     for field in dataclasses.fields(layer):
-        value = getattr(layer, field.name)
-        if dataclasses.is_dataclass(value) and value != field.default:
-            _write_parameter(getattr(message, field.name), value)
-    if layer.crop_param.alignment == "coordinates":
-        message.crop_param.Clear()
-        message.crop_param.offset.extend(offsets)
+        name, value = field.name, getattr(layer, field.name)
+        if not field.compare or value == getattr(said, name):
+            continue
+        message.ClearField(name)
+        if name == "include":
+            message.ClearField("exclude")
+            if value is not None:
+                message.include.add(phase=_PHASES[value])
+        elif name == "param":
+            for p in value:
+                message.param.add(lr_mult=p.lr_mult, decay_mult=p.decay_mult)
+        elif isinstance(value, tuple):
+            getattr(message, name).extend(value)
+        elif isinstance(value, str):
+            setattr(message, name, value)
+        elif name == "crop_param" and value.alignment == "coordinates":
+            message.crop_param.offset.extend(offsets)
+        else:
+            _write_parameter(getattr(message, name), value)
     return message
 
 
@@ -158,23 +162,31 @@ def from_message(
     name: str,
     *,
     lines: Sequence[int] = (),
-    level: int = 0,
+    level: int | None = 0,
     stages: Sequence[str] = (),
 ) -> NetSpec:
     """Like :func:`read_net`; errors call the file `name`, its layers begin on `lines`."""
     release = any(upgrade.v1_type_names().get(layer.type) == "Crop" for layer in message.layers)
     current = upgrade.upgraded_net(message, name)
     inputs = len(current.layer) - len(message.layer) - len(message.layers)
+    level = message.state.level if level is None else level
     stages = [*stages, *message.state.stage]
     layers = []
     for i, layer in enumerate(current.layer):
-        phases = [p for p in _PHASES if _is_included(layer, _PHASES[p], level, stages)]
-        if not phases:
-            continue
+        include = _include(layer, level, stages)
         place = f"{name}, line {lines[i - inputs]}" if 0 <= i - inputs < len(lines) else name
-        include = None if len(phases) == 2 else phases[0]
-        layers.append(_layer_spec(layer, include, place, release))
+        if include != _NEVER:
+            layers.append(_layer_spec(layer, include, place, release))
     return NetSpec(current.name, tuple(layers), current.force_backward)
+
+
+_NEVER = "never"
+
+
+def _include(layer: Message, level: int, stages: Sequence[str]) -> str | None:
+    """The one phase in which a layer runs; None: in both, _NEVER: in none."""
+    phases = [p for p in _PHASES if _is_included(layer, _PHASES[p], level, stages)]
+    return None if len(phases) == 2 else (*phases, _NEVER)[0]
 
 
 def _is_included(layer: Message, phase: int, level: int, stages: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ snapshots.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +41,6 @@ class SolverFile:
     message: Message
 
 
-# Fields that say which networks there are, and those that play no part here.
-_NETS = ("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param")
-_IGNORED = ("solver_mode", "device_id", "debug_info", "test_compute_loss", "layer_wise_reduce")
-
-
 def read_solver(path: str | Path) -> SolverFile:
     """The solver of a prototxt, and its networks.
 
@@ -52,7 +48,7 @@ def read_solver(path: str | Path) -> SolverFile:
     names no network.
     """
     name = str(path)
-    message = upgrade.upgraded_solver(text.read(path, "SolverParameter"))
+    message = upgrade.upgraded_solver(text.read(path, "SolverParameter"), name)
     if message.type not in SOLVERS:
         raise UserError(
             f"{name}: type {message.type!r} is not supported; use {' or '.join(SOLVERS)}"
@@ -118,19 +114,23 @@ def _snapshot_prefix(prefix: str, path: Path) -> str:
     """Without one, the solver's name without its extension; that name inside of a folder."""
     if not prefix:
         return str(path.with_suffix(""))
-    if Path(prefix).is_dir():
+    if os.path.isdir(prefix):
         return str(Path(prefix) / path.stem)
     return prefix
 
 
 def _from_file(net: str, solver: str, state: Message) -> tuple[NetSpec, str]:
     file = beside(net, solver)
-    return network.read_net(file, level=state.level, stages=list(state.stage)), net
+    return network.read_net(file, level=_level(state), stages=list(state.stage)), net
 
 
 def _from_param(net: Message, solver: str, state: Message) -> tuple[NetSpec, str]:
-    spec = network.from_message(net, solver, level=state.level, stages=list(state.stage))
+    spec = network.from_message(net, solver, level=_level(state), stages=list(state.stage))
     return spec, solver
+
+
+def _level(state: Message) -> int | None:
+    return state.level if state.HasField("level") else None
 
 
 def _train_net(message: Message, name: str) -> tuple[NetSpec, str]:

@@ -108,11 +108,16 @@ def _param(layer: Message, index: int) -> Message:
     return layer.param[index]
 
 
-def upgraded_solver(solver: Message) -> Message:
-    """A copy of a SolverParameter with a `type` in place of an older `solver_type`."""
+def upgraded_solver(solver: Message, name: str) -> Message:
+    """A copy of a SolverParameter with a `type` in place of an older `solver_type`.
+
+    Raises UserError, naming the file `name`, if both are given.
+    """
     result = schema.new("SolverParameter")
     result.CopyFrom(solver)
     if solver.HasField("solver_type"):
+        if solver.HasField("type"):
+            raise UserError(f"{name}: has both `solver_type` (older) and `type`; use `type` alone")
         names = {n: name for name, n in schema.enum_values("SolverParameter", "SolverType").items()}
         result.type = _SOLVERS[names[solver.solver_type]]
         result.ClearField("solver_type")

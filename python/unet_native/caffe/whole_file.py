@@ -18,8 +18,9 @@ def size_of(path: Path) -> int:
     """The size of a regular file in bytes. Raises UserError for all else, and for an empty one."""
     try:
         status = os.stat(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"{path}: cannot be read ({reason}); check the path") from error
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: is no file; give the path of the file itself")
     if status.st_size == 0:

@@ -47,16 +47,21 @@ def create_all(
 
     Raises ValueError, which names every layer that is not supported, and where it stands.
     """
+    name = f"{network!r:.80}"
+    if not specs:
+        raise ValueError(
+            f"network {name} has no layers in phase {execution.phase}; give another prototxt"
+        )
     augmenting = [spec for _, spec in specs if spec.type in TRAINERS_WORK]
     if augmenting:
         raise ValueError(
-            f"network {network!r}: {_list(augmenting)} augment the data, which the trainer does "
+            f"network {name}: {_list(augmenting)} augment the data, which the trainer does "
             "here (unet-native train --images); build the network in phase TEST, or leave them out"
         )
     unknown = [spec for _, spec in specs if spec.type not in LAYER_TYPES]
     if unknown:
         raise ValueError(
-            f"network {network!r}: not supported: {_list(unknown)} (there are: "
+            f"network {name}: not supported: {_list(unknown)} (there are: "
             + ", ".join(LAYER_TYPES)
             + ")"
         )

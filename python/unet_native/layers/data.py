@@ -5,12 +5,13 @@ Input is filled by whoever runs the net, DummyData by fillers, HDF5Data from fil
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from unet_native.errors import UserError
-from unet_native.fillers import fill
+from unet_native.fillers import FILLERS, fill
 from unet_native.layers.base import Layer
 from unet_native.ops.arrays import Array
 from unet_native.spec import FillerParameter, Shape
@@ -54,6 +55,9 @@ class DummyData(Layer):
         fillers = self.spec.dummy_data_param.data_filler or (FillerParameter(),)
         if len(fillers) not in (1, len(self.spec.top)):
             raise self.refuse(f"{len(self.spec.top)} tops, but {len(fillers)} fillers")
+        for filler in fillers:
+            if filler.type not in FILLERS:
+                raise self.refuse(f"filler {filler.type!r} is none of {', '.join(FILLERS)}")
         self._fillers = fillers if len(fillers) > 1 else fillers * len(self.spec.top)
 
     def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
@@ -127,12 +131,13 @@ class HDF5Data(Layer):
         from unet_native.caffe.hdf5_data import read_datasets
 
         rows = read_datasets(path, self.spec.top)
+        for name, array in rows.items():
+            if not 1 <= array.ndim <= 4:
+                raise UserError(f"{path}: {name!r} has shape {array.shape}, 1 to 4 axes are wanted")
         counts = {name: len(array) for name, array in rows.items()}
         if len(set(counts.values())) > 1 or 0 in counts.values():
             raise UserError(f"{path}: the datasets must have equally many rows, they have {counts}")
         shapes = [rows[name].shape[1:] for name in self.spec.top]
-        if any(len(shape) > 3 for shape in shapes):
-            raise UserError(f"{path}: datasets of at most 4 axes are wanted, rows are {shapes}")
         if self._row_shapes and shapes != self._row_shapes:
             raise UserError(
                 f"{path}: rows of shapes {shapes}, those of the files before are "
@@ -145,11 +150,15 @@ class HDF5Data(Layer):
 def beside(name: str, place: str | Path) -> Path:
     """The file `name`, in the working directory or else beside `place`, which names it.
 
-    place: a path, perhaps followed by a line ("net.prototxt, line 3").
+    place: a path, perhaps followed by a line ("net.prototxt, line 3"). Raises UserError for a name
+    of characters that no terminal shows.
     """
+    if not name.isprintable():
+        raise UserError(f"{place}: names a file {name!r}, which cannot be one")
     path = Path(name)
     other = Path(str(place).partition(", line ")[0]).parent / path
-    return other if not path.exists() and other.exists() else path
+    exists = os.path.exists  # which, unlike Path's, says False to a name that can be none
+    return other if not exists(path) and exists(other) else path
 
 
 def _names_in(source: Path) -> list[str]:
