@@ -155,6 +155,14 @@ def test_hostile(tried, name):
 # --- networks that cannot be ---
 
 
+def test_a_network_of_too_many_layers_is_refused(tried):
+    layers = ["layer { name: 'x' type: 'Input' top: 'b0' input_param { shape { dim: 1 } } }"]
+    layers += [
+        f"layer {{ name: 'r{i}' type: 'ReLU' bottom: 'b{i}' top: 'b{i + 1}' }}" for i in range(3000)
+    ]
+    assert "has 3001 layers, more than 3000" in tried("\n".join(layers))
+
+
 def blob(*dims: int) -> str:
     shape = " ".join(f"dim: {n}" for n in dims)
     return f"layer {{ name: 'x' type: 'Input' top: 'x' input_param {{ shape {{ {shape} }} }} }}\n"

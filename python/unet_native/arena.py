@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,30 +48,37 @@ _ORDERS: tuple[Callable[[Buffer], tuple], ...] = (
 def place(buffers: Iterable[Buffer]) -> int:
     """Sets the offsets so that buffers that live together do not overlap; returns the arena's size.
 
-    Each buffer in turn goes to the smallest gap that holds it. Sizes are rounded up to ALIGNMENT.
+    Those that live all the time lie one after the other at the begin. Each of the others in turn
+    goes to the smallest gap that holds it. Sizes are rounded up to ALIGNMENT.
     """
     buffers = list(buffers)
+    begin = min((buffer.first for buffer in buffers), default=0)
+    end = max((buffer.last for buffer in buffers), default=0)
+    pinned, others, start = [], [], 0
     for buffer in buffers:
         buffer.nbytes = aligned(buffer.nbytes)
+        (pinned if (buffer.first, buffer.last) == (begin, end) else others).append(buffer)
+    for buffer in pinned:
+        buffer.offset, start = start, start + buffer.nbytes
     best_offsets: list[int] = []
     best_size = -1
     for order in _ORDERS:
         placed: list[Buffer] = []
-        for buffer in sorted(buffers, key=order):
-            buffer.offset = _best_gap(buffer, placed)
+        for buffer in sorted(others, key=order):
+            buffer.offset = _best_gap(buffer, placed, start)
             placed.append(buffer)
-        size = max((buffer.end for buffer in buffers), default=0)
+        size = max((buffer.end for buffer in others), default=start)
         if best_size < 0 or size < best_size:
-            best_size, best_offsets = size, [buffer.offset for buffer in buffers]
-    for buffer, offset in zip(buffers, best_offsets, strict=True):
+            best_size, best_offsets = size, [buffer.offset for buffer in others]
+    for buffer, offset in zip(others, best_offsets, strict=True):
         buffer.offset = offset
     return best_size
 
 
-def _best_gap(buffer: Buffer, placed: list[Buffer]) -> int:
-    """Offset of the smallest gap, among those placed that live with `buffer`, that holds it."""
+def _best_gap(buffer: Buffer, placed: list[Buffer], start: int) -> int:
+    """Where, from `start` on, the smallest gap is among those placed that live with `buffer`."""
     neighbours = sorted((p for p in placed if p.lives_with(buffer)), key=lambda p: p.offset)
-    best, smallest, free_from = None, 0, 0
+    best, smallest, free_from = None, 0, start
     for neighbour in neighbours:
         gap = neighbour.offset - free_from
         if gap >= buffer.nbytes and (best is None or gap < smallest):
@@ -81,9 +89,11 @@ def _best_gap(buffer: Buffer, placed: list[Buffer]) -> int:
 
 def least_bytes(buffers: Iterable[Buffer]) -> int:
     """The most that lives at any one step: no placement can need less."""
-    buffers = list(buffers)
-    steps = {buffer.first for buffer in buffers}
-    return max((sum(b.nbytes for b in buffers if b.first <= t <= b.last) for t in steps), default=0)
+    changes: dict[int, int] = {}
+    for buffer in buffers:
+        changes[buffer.first] = changes.get(buffer.first, 0) + buffer.nbytes
+        changes[buffer.last + 1] = changes.get(buffer.last + 1, 0) - buffer.nbytes
+    return max(accumulate(change for _, change in sorted(changes.items())), default=0)
 
 
 def excess(nbytes: int) -> str:

@@ -36,6 +36,9 @@ LAYER_TYPES: dict[str, type[Layer]] = {
     )
 }
 
+#: Planning takes a second for as many; no network that Caffe is known for has more.
+MOST_LAYERS = 3000
+
 #: Layers of the 2019 fork that augment; here the trainer does that, before the net sees the data.
 TRAINERS_WORK = ("CreateDeformation", "ApplyDeformation", "ValueAugmentation")
 
@@ -52,6 +55,8 @@ def create_all(
         raise ValueError(
             f"network {name} has no layers in phase {execution.phase}; give another prototxt"
         )
+    if len(specs) > MOST_LAYERS:
+        raise ValueError(f"network {name} has {len(specs)} layers, more than {MOST_LAYERS}")
     augmenting = [spec for _, spec in specs if spec.type in TRAINERS_WORK]
     if augmenting:
         raise ValueError(
