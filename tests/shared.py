@@ -21,12 +21,13 @@ def shared(name: str) -> Path:
 def golden(name: str) -> Path:
     """`name` in the numbers that BVLC Caffe produced; skips the test without them.
 
-    They lie in ../shared/golden or in the folder that UNET_NATIVE_GOLDEN names.
+    They lie in the folder that UNET_NATIVE_GOLDEN names, or else in ../shared/golden; a small part
+    of them, with which the tests stand alone, in tests/golden.
     """
-    folder = os.environ.get("UNET_NATIVE_GOLDEN")
-    if folder is None:
-        return shared("golden") / name
-    path = Path(folder) / name
+    named = os.environ.get("UNET_NATIVE_GOLDEN")
+    beside = CHECKOUT.parent / "shared" / "golden"
+    folder = Path(named) if named else beside if beside.is_dir() else CHECKOUT / "tests" / "golden"
+    path = folder / name
     if not path.exists():
-        pytest.skip(f"no {name} in UNET_NATIVE_GOLDEN={folder}", allow_module_level=True)
+        pytest.skip(f"no {name} in {folder.name}", allow_module_level=True)
     return path
