@@ -28,6 +28,10 @@ class Memory:
         """Scratch memory of one pass of a layer; None if it needs none."""
         return self._flat(("layer", layer.name, step))
 
+    def again(self, blob: str) -> Array | None:
+        """Where the data of a blob go that is computed again for the backward pass."""
+        return self._array(("blob", blob, "again"), self._plan.shapes[blob])
+
     def bind(self, layers: list[Layer], blobs: Mapping[str, Blob]) -> None:
         """Hands these blobs, those that own no memory, and all layers their arrays."""
         for name, blob in blobs.items():

@@ -191,11 +191,13 @@ class Net(ParameterExchange):
             layer.release()
         memory = Memory(self.plan)
         memory.bind(self.layers, own)
+        self._kept = {name: self._all_blobs[name].data for name in self.plan.repeated}
+        self._again = {name: memory.again(name) for name in self.plan.repeated}
         self._bound_inputs = {name: self._all_blobs[name].data for name in self.inputs}
         self._workspaces = {
             (layer, step): memory.workspace(layer, step)
             for layer in self.layers
-            for step in ("forward", "backward_weights", "backward_data")
+            for step in ("forward", "backward_weights", "backward_data", "recompute")
         }
 
     # --- running ---
@@ -242,14 +244,12 @@ class Net(ParameterExchange):
         wanted = self._visible([*tops, *(blobs or ())])
         running = self.layers[first : last + 1]
         observed.before_forward(running)
+        for name, data in self._kept.items():
+            self._all_blobs[name].bind(data=data)
         for position in range(first, last + 1):
             if position in self.plan.fused and position > first:
                 continue  # the layer before has applied it
-            layer = self.layers[position]
-            layer.workspace = self._workspaces[layer, "forward"]
-            slope = self.plan.fused.get(position + 1) if position < last else None
-            how = {} if slope is None else {"negative_slope": slope}
-            self._run(layer, "forward", **how)
+            self._forward(position, fuse=position < last)
         observed.after_forward(running)
         self.loss = sum(
             weight * float(blob.data.sum())
@@ -295,10 +295,15 @@ class Net(ParameterExchange):
             if layer not in running:
                 continue
             layer.workspace = self._workspaces.get((layer, step))
-            if step == "backward_weights":
-                self._run(layer, step, accumulate=not self._transient)
+            if step == "recompute":
+                name = layer.spec.top[0]
+                self._all_blobs[name].bind(data=self._again[name])
+                self._forward(self.layers.index(layer), fuse=True, step=step)
+            elif step == "backward_weights":
+                accumulate = not self._transient
+                self._run(layer, step, layer.backward_weights, accumulate=accumulate)
             elif step == "backward_data":
-                self._run(layer, step)
+                self._run(layer, step, layer.backward_data)
                 for i, blob in enumerate(layer.bottom):
                     if layer.accumulate[i] and not layer.can_accumulate:
                         np.add(blob.diff, layer.bottom_diffs[i], out=blob.diff)
@@ -311,13 +316,21 @@ class Net(ParameterExchange):
         observed.after_backward(running)
         return {name: self.blobs[name].diff for name in wanted}
 
-    def _run(self, layer: Layer, step: str, **how) -> None:
+    def _forward(self, position: int, *, fuse: bool, step: str = "forward") -> None:
+        """The forward pass of one layer and, if it may `fuse`, of the ReLU that it applies."""
+        layer = self.layers[position]
+        layer.workspace = self._workspaces[layer, step]
+        slope = self.plan.fused.get(position + 1) if fuse else None
+        how = {} if slope is None else {"negative_slope": slope}
+        self._run(layer, step, layer.forward, **how)
+
+    def _run(self, layer: Layer, step: str, function: Callable[..., None], **how) -> None:
         """One pass of a layer, timed if somebody wants to know."""
         if self.on_step is None:
-            getattr(layer, step)(**how)
+            function(**how)
             return
         start = perf_counter()
-        getattr(layer, step)(**how)
+        function(**how)
         self.on_step(layer.name, step, perf_counter() - start)
 
     def _range(self, start: str | None, end: str | None, first: int, last: int) -> tuple[int, int]:

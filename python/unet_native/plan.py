@@ -12,7 +12,9 @@ lean        only inputs and outputs can be seen, and only what parameters need i
               reads them, so that an up-convolution fills its half of the top and Crop the other;
             - a Crop's backward pass waits until the skip connection's diff is needed, which is
               larger than the window it comes from;
-            - the diffs of parameters live only until they are handed over, if so wished.
+            - the diffs of parameters live only until they are handed over, if so wished;
+            - what costs next to nothing (pooled maps, the first layer) is not kept for the backward
+              pass but computed again, into other memory.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ Key = tuple[str, str, str]  # "blob" or "layer", its name, what of it
 
 
 class Step(NamedTuple):
-    """One step of the backward pass: "backward_weights", "backward_data" or "hand_over".
+    """One step of the backward pass.
 
-    "hand_over" comes when the diffs of a layer's parameters are complete and its weights are no
-    longer needed: the solver may apply them.
+    "backward_weights", "backward_data": these passes of the layer. "hand_over": the diffs of its
+    parameters are complete and its weights no longer needed, so the solver may apply them.
+    "recompute": its forward pass once more, for data that were not kept.
     """
 
     layer: Layer
@@ -51,6 +54,7 @@ class Plan:
     fused     position of a ReLU -> its negative_slope, where the convolution before applies it
     backward  the steps of the backward pass, in order
     homes     blob -> (blob in whose memory it lies, first channel there)
+    repeated  blob that is computed again for the backward pass -> the layer that does it
     buffers   by (kind, name, what): ("blob", "d0b", "data"), ("layer", "conv_d0a-b", "forward")
     bytes     size of the arena; least_bytes: what the liveliest step alone needs
     """
@@ -73,7 +77,8 @@ class Plan:
         self._transient = transient_param_diffs
         self.fused = _fused(graph.layers)
         self.homes = self._homes() if self.lean else {}
-        self.backward = self._backward_steps() if backward else []
+        self.repeated = self._repeated() if self.lean and backward else {}
+        self.backward = self._with_repeats(self._backward_steps()) if backward else []
         self.buffers: dict[Key, Buffer] = {}
         self._end = len(graph.layers) + len(self.backward)
         self._find_lifetimes()
@@ -136,7 +141,50 @@ class Plan:
             )
         )
 
+    def _repeated(self) -> dict[str, Layer]:
+        """The blobs that are not worth their memory between the passes."""
+        roots = {root for root, _ in self.homes.values()}
+        found = {}
+        for position, layer in enumerate(self._graph.layers):
+            if not layer.is_cheap([self.shapes[bottom] for bottom in layer.spec.bottom]):
+                continue
+            top = layer.spec.top[0]
+            changes = [
+                i
+                for i, other in enumerate(self._graph.layers)
+                if other.in_place and top in other.spec.top
+            ]
+            fused = [position + 1] if position + 1 in self.fused else []
+            alone = top not in self.homes and top not in roots and top not in self._graph.outputs
+            kept = not any(bottom in found for bottom in layer.spec.bottom)
+            if changes == fused and alone and kept:
+                found[top] = layer
+        return found
+
     # --- what happens when ---
+
+    def _with_repeats(self, steps: list[Step]) -> list[Step]:
+        """The steps, each preceded by those that compute again what it is the first to read."""
+        result, made = [], set()
+        for step in steps:
+            for name in self._data_read(step):
+                if name in self.repeated and name not in made:
+                    made.add(name)
+                    result.append(Step(self.repeated[name], "recompute"))
+            result.append(step)
+        return result
+
+    def _data_read(self, step: Step) -> list[str]:
+        """The blobs whose data a step of the backward pass reads."""
+        layer = step.layer
+        if step.name == "hand_over":
+            return []
+        if step.name == "recompute":
+            return list(layer.spec.bottom)
+        weights = step.name == "backward_weights"
+        reads = layer.backward_weights_reads if weights else layer.backward_data_reads
+        found = list(layer.spec.bottom) if "bottom" in reads else []
+        return found + (list(layer.spec.top) if "top" in reads else [])
 
     def _backward_steps(self) -> list[Step]:
         steps: list[Step] = []
@@ -202,7 +250,8 @@ class Plan:
 
     def _touch_workspace(self, time: int, layer: Layer, step: str) -> None:
         bottoms = [self.shapes[name] for name in layer.spec.bottom]
-        self._touch(time, ("layer", layer.name, step), layer.workspace_bytes(step, bottoms))
+        nbytes = layer.workspace_bytes("forward" if step == "recompute" else step, bottoms)
+        self._touch(time, ("layer", layer.name, step), nbytes)
 
     def _touch_forward(self, time: int, layer: Layer) -> None:
         for i, name in enumerate(layer.spec.bottom):
@@ -215,22 +264,21 @@ class Plan:
 
     def _touch_backward(self, time: int, step: Step) -> None:
         layer = step.layer
-        if self._transient and layer.learns:
+        if self._transient and layer.learns and step.name != "recompute":
             bottoms = [self.shapes[name] for name in layer.spec.bottom]
             for i, shape in enumerate(layer.param_shapes(bottoms)):
                 self._touch(time, ("layer", layer.name, f"{i}.diff"), 4 * prod(shape))
         if step.name == "hand_over":
             return
-        weights = step.name == "backward_weights"
-        reads = layer.backward_weights_reads if weights else layer.backward_data_reads
+        for name in self._data_read(step):
+            self._touch_blob(time, name, "again" if name in self.repeated else "data")
+        self._touch_workspace(time, layer, step.name)
+        if step.name == "recompute":
+            self._touch_blob(time, layer.spec.top[0], "again")
+            return
         for name in layer.spec.top:
             self._touch_blob(time, name, "diff")
-        for what, names in (("bottom", layer.spec.bottom), ("top", layer.spec.top)):
-            if what in reads:
-                for name in names:
-                    self._touch_blob(time, name, "data")
-        self._touch_workspace(time, layer, step.name)
-        if weights:
+        if step.name == "backward_weights":
             return
         self._touch_kept(time, layer)
         for i, name in enumerate(layer.spec.bottom):

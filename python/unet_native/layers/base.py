@@ -169,6 +169,10 @@ class Layer:
         """Whether the layer has a gradient with respect to that bottom at all."""
         return True
 
+    def is_cheap(self, bottoms: list[Shape]) -> bool:
+        """Whether its top had better be computed again than kept for the backward pass."""
+        return False
+
     def reads_only_shape(self, bottom: int) -> bool:
         """Whether that bottom only lends its shape."""
         return False

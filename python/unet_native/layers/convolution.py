@@ -139,6 +139,10 @@ class Convolution(_FilterLayer):
 
     kernels: ClassVar = {(3, 1): CONV3X3, (1, 1): CONV1X1}
 
+    def is_cheap(self, bottoms: list[Shape]) -> bool:
+        """As the first layer is, whose top is the largest blob of all."""
+        return bottoms[0][1] <= 4
+
     def _filter_shape(self, channels: int) -> Shape:
         p = self.spec.convolution_param
         return (p.num_output, channels, p.kernel_size, p.kernel_size)
