@@ -25,13 +25,13 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kMaxFilterFloats = 3 << 20;  // transformed filters kept whole: 12 MB
+constexpr std::ptrdiff_t kMaxFilterFloats = 5 << 20;  // transformed filters kept whole: 20 MB
 constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
-constexpr std::ptrdiff_t kBlockFloats = 192 << 10;    // V of a block of the cut by tiles: 768 KB
+constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut by tiles: 448 KB
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
 constexpr int kPanelTiles = 112;                      // tiles of M in the cut by channels
-constexpr int kChannels = 64;  // source channels whose filters the cut by channels transforms
-constexpr int kGap = 16;       // floats between positions, lest all fall into one cache set
+constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
+constexpr int kGap = 16;        // floats between positions, lest all fall into one cache set
 
 // Filters as seen by one pass: tap(h, w) of the columns [n, n + count) of the rows [k, k + rows),
 // rows <= kLanes, into block [rows][kPanel], zero-padded.
@@ -210,6 +210,7 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
 #pragma omp for schedule(dynamic, 1)
     for (int b = 0; b < blocks; ++b) {
       const int first = b * plan.block, tiles = min(plan.block, count - first);
+      touch_windows<kWindow>(source, plan.grid, -padding, first, tiles);
       for (int t = 0; t < tiles; ++t) transform_source(source, padding, plan, first + t, t, V);
       for (int p = 0; p < plan.panels; ++p) {
         multiply(plan, V, 0, tiles, 0, plan.K, U + p * panel_floats, false, M);

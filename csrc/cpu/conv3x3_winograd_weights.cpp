@@ -28,7 +28,7 @@ constexpr int kMaxSplits = 16;
 constexpr int kSplitChannels = 128;               // input channels that one thread takes
 constexpr std::ptrdiff_t kChunkFloats = 3 << 17;  // V and D of a chunk of tiles: 1.5 MB
 constexpr std::ptrdiff_t kSlabFloats = 5 << 19;   // V of a slab of channels: 10 MB
-constexpr int kBlockRows = 4 * kRows;             // input channels of a block of S
+constexpr int kBlockRows = 8 * kRows;             // input channels of a block of S
 constexpr int kBlockPanels = 2;                   // panels of output channels of a block of S
 
 struct Plan {
@@ -69,13 +69,17 @@ struct Plan {
   }
 };
 
+ConstView channels_of(ConstView view, int first, int count) {
+  view.data += first;
+  view.c = count;
+  return view;
+}
+
 void transform_bottom(ConstView bottom, const Plan& plan, int tile, int t, int ic, int channels,
                       float* V) {
-  ConstView part = bottom;
-  part.data += ic;
-  part.c = channels;
-  transform_window<kWindow>(part, plan.grid.image(tile), plan.grid.y(tile), plan.grid.x(tile),
-                            V + t * plan.v_row, plan.chunk * plan.v_row,
+  transform_window<kWindow>(channels_of(bottom, ic, channels), plan.grid.image(tile),
+                            plan.grid.y(tile), plan.grid.x(tile), V + t * plan.v_row,
+                            plan.chunk * plan.v_row,
                             [](const vfloat* d, vfloat* out) { bottom_transform(d, out); });
 }
 
@@ -151,6 +155,8 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
         const int begin = bound(split), end = bound(split + 1);
         for (int first = begin; first < end; first += plan.chunk) {
           const int tiles = min(plan.chunk, end - first);
+          touch_windows<kWindow>(channels_of(bottom, ic, channels), plan.grid, 0, first, tiles);
+          touch_windows<kTile>(top_diff, plan.grid, 0, first, tiles);
           for (int t = 0; t < tiles; ++t) {
             transform_bottom(bottom, plan, first + t, t, ic, channels, V);
             transform_top_diff(top_diff, plan, first + t, t, D);

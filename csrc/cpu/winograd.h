@@ -111,6 +111,30 @@ struct TileGrid {
   int x(int tile) const { return tile % columns * kTile; }
 };
 
+// Reads a cache line's worth of everything that the In x In windows of the tiles [first, first +
+// count) cover, row by row in the order of the memory, and does nothing with it. The transforms
+// read a window channel by channel, 36 pixels far apart each time, which the processor's
+// prefetching cannot follow: from main memory that took four times as long as from a cache. After
+// this the window lies in L2 (and unlike a prefetch instruction, the compiler keeps a volatile
+// read).
+template <int In>
+inline void touch_windows(ConstView view, const TileGrid& grid, int offset, int first, int count) {
+  constexpr int kLine = 16;
+  for (int t = first; t < first + count;) {
+    const int run = min(grid.columns - t % grid.columns, first + count - t);
+    const int y0 = max(0, grid.y(t) + offset), y1 = min(view.h, grid.y(t) + offset + In);
+    const int x0 = max(0, grid.x(t) + offset);
+    const int x1 = min(view.w, grid.x(t) + offset + (run - 1) * kTile + In);
+    for (int y = y0; y < y1; ++y) {
+      for (int x = x0; x < x1; ++x) {
+        const volatile float* p = view.pixel(grid.image(t), y, x);
+        for (int c = 0; c < view.c; c += kLine) static_cast<void>(p[c]);
+      }
+    }
+    t += run;
+  }
+}
+
 // Transforms the In x In window of `view` at (y, x) of image n, zero where it leaves the image, for
 // all channels: to[position * position_stride + c], c < round_up(view.c, kLanes).
 template <int In, class Transform>
