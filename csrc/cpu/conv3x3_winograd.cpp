@@ -236,6 +236,7 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
       const int tiles = min(plan.block, count - first);
 #pragma omp for schedule(dynamic, 8)
       for (int t = 0; t < tiles; ++t) {
+        touch_windows<kWindow>(source, plan.grid, -padding, first + t, 1);
         transform_source(source, padding, plan, first + t, t, V);
       }
 #pragma omp for schedule(dynamic, 1)

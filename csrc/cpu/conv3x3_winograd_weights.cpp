@@ -22,7 +22,7 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kMaxSplitFloats = 5 << 19;  // S of the cut by splits: 10 MB
+constexpr std::ptrdiff_t kMaxSplitFloats = 2 << 20;  // S of the cut by splits: 8 MB
 constexpr std::ptrdiff_t kSumFloats = 3 << 21;       // S of all splits together: 24 MB
 constexpr int kMaxSplits = 16;
 constexpr int kSplitChannels = 128;               // input channels that one thread takes
@@ -89,10 +89,19 @@ void transform_top_diff(ConstView top_diff, const Plan& plan, int tile, int t, f
                           [](const vfloat* y, vfloat* out) { top_diff_transform(y, out); });
 }
 
+void touch(const float* from, std::ptrdiff_t stride, int rows, int columns) {
+  for (int r = 0; r < rows; ++r) {
+    const volatile float* p = from + r * stride;
+    for (int c = 0; c < columns; c += 16) static_cast<void>(p[c]);
+  }
+}
+
 // S [.., lds apart] (+)= V[tiles][ic .. ic + rows)t * D[tiles][oc .. oc + columns), one position.
 void sum_products(const Plan& plan, const float* v, const float* d, int tiles, int ic, int rows,
                   int oc, int columns, bool add, float* S, std::ptrdiff_t lds) {
   const int step = even_rows(rows);
+  touch(v + ic, plan.v_row, tiles, rows);
+  touch(d + oc, plan.d_row, tiles, columns);
   for (int c = 0; c < columns; c += kPanel) {
     const int width = min(kPanel, columns - c);
     for (int r = 0; r < rows; r += step) {
@@ -200,8 +209,11 @@ void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bo
       const int row_blocks = static_cast<int>(ceil_div(channels, kBlockRows));
 #pragma omp for schedule(dynamic, 8)
       for (int t = 0; t < tiles; ++t) {
+        touch_windows<kWindow>(channels_of(bottom, slab, channels), plan.grid, 0, t, 1);
         transform_bottom(bottom, plan, t, t, slab, channels, V);
-        if (slab == 0) transform_top_diff(top_diff, plan, t, t, D);
+        if (slab > 0) continue;
+        touch_windows<kTile>(top_diff, plan.grid, 0, t, 1);
+        transform_top_diff(top_diff, plan, t, t, D);
       }
 #pragma omp for collapse(2) schedule(dynamic, 1)
       for (int rb = 0; rb < row_blocks; ++rb) {
