@@ -102,7 +102,7 @@ void correlate_strip(ConstView bottom, int K, const float* panel, const float* b
           }
           for (int tap = 0; tap < 9; ++tap) {
             panel_kernel(chunk, bottom.pixel(n, oh + tap / 3, ow + tap % 3) + k0,
-                         bottom.pixel_stride, panel + tap * chunk * kPanel, acc);
+                         bottom.pixel_stride, panel + tap * chunk * kPanel, columns, acc);
           }
           if (last && relu.on) apply_relu(relu, acc);
           store_tile(acc, columns, to, top.pixel_stride);

@@ -134,9 +134,10 @@ void transform_source(ConstView source, int padding, const Plan& plan, int tile,
                             [](const vfloat* d, vfloat* out) { bottom_transform(d, out); });
 }
 
-// M [36][tiles][kPanel] (+)= V [36][.. from `t` on][k .. k + channels) * U [36][channels][kPanel].
+// M [36][tiles][kPanel] (+)= V [36][.. from `t` on][k .. k + channels) * U [36][channels][kPanel],
+// of which `columns` count.
 void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
-              const float* U, bool add, float* M) {
+              const float* U, int columns, bool add, float* M) {
   const int step = even_rows(tiles);
   for (int position = 0; position < kPositions; ++position) {
     const float* v = V + (static_cast<std::ptrdiff_t>(position) * plan.block + t) * plan.row + k;
@@ -150,7 +151,7 @@ void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int cha
         } else {
           clear(acc);
         }
-        panel_kernel(channels, v + i * plan.row, plan.row, u, acc);
+        panel_kernel(channels, v + i * plan.row, plan.row, u, columns, acc);
         store_tile(acc, kPanel, m + i * kPanel, kPanel);
       });
     }
@@ -213,7 +214,8 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
       touch_windows<kWindow>(source, plan.grid, -padding, first, tiles);
       for (int t = 0; t < tiles; ++t) transform_source(source, padding, plan, first + t, t, V);
       for (int p = 0; p < plan.panels; ++p) {
-        multiply(plan, V, 0, tiles, 0, plan.K, U + p * panel_floats, false, M);
+        const int columns = min(kPanel, plan.columns - p * kPanel);
+        multiply(plan, V, 0, tiles, 0, plan.K, U + p * panel_floats, columns, false, M);
         for (int t = 0; t < tiles; ++t) {
           transform_products(plan, M, tiles, t, first + t, p * kPanel, bias, relu, target);
         }
@@ -246,7 +248,8 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
           for (int k = 0; k < plan.K; k += kChannels) {
             const int channels = min(kChannels, plan.K - k);
             transform_filters(filter, p * kPanel, k, k + channels, plan.filter_stride, U);
-            multiply(plan, V, begin, part, k, channels, U, k > 0, M);
+            const int columns = min(kPanel, plan.columns - p * kPanel);
+            multiply(plan, V, begin, part, k, channels, U, columns, k > 0, M);
           }
           for (int t = 0; t < part; ++t) {
             transform_products(plan, M, part, t, first + begin + t, p * kPanel, bias, relu, target);

@@ -8,9 +8,10 @@
 //   splits   many tiles, few channels: each thread takes a part of the tiles and a block of input
 //            channels through all steps, chunk by chunk in its own cache; the sums of the parts are
 //            added in order. No thread waits for another but at the end.
-//   slabs    few tiles, many channels, where S (four times the weights) fits in no cache: D is made
-//            once for all tiles, V for a slab of input channels at a time; a block of S is finished
-//            in a thread's own cache and transformed at once
+//   slabs    few tiles, many channels: D is made once for all tiles, V for a slab of input channels
+//            at a time; a block of S is finished in a thread's own cache and transformed at once,
+//            so that S (four times the weights) is never in memory. Taken where S is large, and
+//            where V and D stay in the L3 cache
 // Both cuts depend on the shape alone, and the order of every sum with them: the result does not
 // depend on the number of threads.
 //
@@ -23,12 +24,14 @@ namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
 constexpr std::ptrdiff_t kMaxSplitFloats = 2 << 20;  // S of the cut by splits: 8 MB
+constexpr std::ptrdiff_t kMaxSlabFloats = 6 << 20;   // V and D of the cut by slabs: 25 MB
 constexpr std::ptrdiff_t kSumFloats = 3 << 21;       // S of all splits together: 24 MB
 constexpr int kMaxSplits = 16;
 constexpr int kSplitChannels = 128;               // input channels that one thread takes
 constexpr std::ptrdiff_t kChunkFloats = 3 << 17;  // V and D of a chunk of tiles: 1.5 MB
 constexpr std::ptrdiff_t kSlabFloats = 5 << 19;   // V of a slab of channels: 10 MB
-constexpr int kBlockRows = 8 * kRows;             // input channels of a block of S
+constexpr int kBlockRows = 8 * kRows;             // most input channels of a block of S
+constexpr int kBlocks = 8;                        // blocks of S that a slab is at least cut into
 constexpr int kBlockPanels = 2;                   // panels of output channels of a block of S
 
 struct Plan {
@@ -37,6 +40,7 @@ struct Plan {
   int splits;                             // 0: cut by slabs
   int chunk;                              // tiles in V and D
   int slab;                               // input channels in V
+  int block_rows;                         // input channels of a block of S
   std::ptrdiff_t v_row, d_row;            // floats of a row of V, D
   std::ptrdiff_t v_size, d_size, s_size;  // floats of V, D, S (slabs: of one thread's block of S)
 
@@ -44,7 +48,11 @@ struct Plan {
       : IC(shape.ic), OC(shape.oc), grid(shape.n, shape.ih - 2, shape.iw - 2), splits(0) {
     s_size = static_cast<std::ptrdiff_t>(kPositions) * IC * OC;
     d_row = row_length(OC);
-    if (s_size <= kMaxSplitFloats) {
+    const std::ptrdiff_t tile_floats = kPositions * (row_length(IC) + d_row);
+    const auto column_blocks = ceil_div(OC, kBlockPanels * kPanel);
+    const bool cuts_well = 2 * ceil_div(IC, kRows) * column_blocks >= kBlocks;
+    const bool fits = grid.count() * tile_floats <= kMaxSlabFloats;
+    if (s_size <= kMaxSplitFloats && !(fits && cuts_well)) {
       slab = min(IC, kSplitChannels);
       v_row = row_length(slab);
       chunk = static_cast<int>(kChunkFloats / (kPositions * (v_row + d_row)));
@@ -57,7 +65,9 @@ struct Plan {
       slab = static_cast<int>(max<std::ptrdiff_t>(1, (fit - 16) / kBlockRows)) * kBlockRows;
       slab = min(slab, IC);
       v_row = row_length(slab);
-      s_size = static_cast<std::ptrdiff_t>(kPositions) * kBlockRows * kBlockPanels * kPanel;
+      const auto blocks = max(ceil_div(slab, kBlockRows), ceil_div(kBlocks, column_blocks));
+      block_rows = static_cast<int>(max<std::ptrdiff_t>(ceil_div(slab, blocks), kRows));
+      s_size = static_cast<std::ptrdiff_t>(kPositions) * block_rows * kBlockPanels * kPanel;
     }
     v_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * v_row;
     d_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * d_row;
@@ -203,10 +213,11 @@ void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bo
   const int column_blocks = static_cast<int>(ceil_div(OC, kColumns));
 #pragma omp parallel num_threads(ctx.threads)
   {
-    float* S = D + plan.d_size + thread_index() * plan.s_size;  // [36][kBlockRows][kColumns]
+    float* S = D + plan.d_size + thread_index() * plan.s_size;  // [36][block_rows][kColumns]
+    const std::ptrdiff_t position_size = plan.block_rows * kColumns;
     for (int slab = 0; slab < IC; slab += plan.slab) {
       const int channels = min(plan.slab, IC - slab);
-      const int row_blocks = static_cast<int>(ceil_div(channels, kBlockRows));
+      const int row_blocks = static_cast<int>(ceil_div(channels, plan.block_rows));
 #pragma omp for schedule(dynamic, 8)
       for (int t = 0; t < tiles; ++t) {
         touch_windows<kWindow>(channels_of(bottom, slab, channels), plan.grid, 0, t, 1);
@@ -218,16 +229,16 @@ void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bo
 #pragma omp for collapse(2) schedule(dynamic, 1)
       for (int rb = 0; rb < row_blocks; ++rb) {
         for (int cb = 0; cb < column_blocks; ++cb) {
-          const int ic = rb * kBlockRows, rows = min(kBlockRows, channels - ic);
+          const int ic = rb * plan.block_rows, rows = min(plan.block_rows, channels - ic);
           const int oc = cb * kColumns, columns = min(kColumns, OC - oc);
           for (int position = 0; position < kPositions; ++position) {
             sum_products(plan, V + position * plan.chunk * plan.v_row,
                          D + position * plan.chunk * plan.d_row, tiles, ic, rows, oc, columns,
-                         false, S + position * kBlockRows * kColumns, kColumns);
+                         false, S + position * position_size, kColumns);
           }
           for (int r = 0; r < rows; ++r) {
-            transform_sums(S + r * kColumns, kBlockRows * kColumns, slab + ic + r, oc, columns,
-                           accumulate, weight_diff);
+            transform_sums(S + r * kColumns, position_size, slab + ic + r, oc, columns, accumulate,
+                           weight_diff);
           }
         }
       }

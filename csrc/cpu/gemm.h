@@ -83,9 +83,21 @@ template <int M>
   }
 }
 
+// `columns` <= kPanel columns of the panel count; up to kLanes cost half.
 template <int M>
 [[gnu::always_inline]] inline void panel_kernel(int K, const float* a, std::ptrdiff_t lda,
-                                                const float* panel, Accumulators<M>& acc) {
+                                                const float* panel, int columns,
+                                                Accumulators<M>& acc) {
+  if (columns <= kLanes) {
+    for (int k = 0; k < K; ++k) {
+      const vfloat b0 = load(panel);
+      panel += kPanel;
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) acc.v[m][0] += splat(a[m * lda]) * b0;
+      ++a;
+    }
+    return;
+  }
   for (int k = 0; k < K; ++k) {
     const vfloat b0 = load(panel), b1 = load(panel + kLanes);
     panel += kPanel;

@@ -132,7 +132,7 @@ template <int M>
   } else {
     load_tile(to, stride, chunk.columns, acc);
   }
-  panel_kernel(chunk.count, a, lda, chunk.panel, acc);
+  panel_kernel(chunk.count, a, lda, chunk.panel, chunk.columns, acc);
   if (chunk.relu.on) apply_relu(chunk.relu, acc);
   store_tile(acc, chunk.columns, to, stride);
 }
