@@ -1,18 +1,16 @@
-"""Training step and inference of the whole network, with peak memory, against PyTorch.
+"""Training step and inference of the whole network, with peak memory, against all peers.
 
 ``python -m benchmarks.bench_step [--tile 572] [--base-width 64] [--threads N] [--repeats 7]``
-Every competitor lives in its own process and they take turns, iteration by iteration.
+Every competitor lives in its own process and they take turns, iteration by iteration. The peers
+come with ``pip install ".[bench]"``; those that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import report, timing
-from benchmarks.worker import Worker
+from benchmarks import race, report, timing
 from unet_native import _core
-
-COMPETITORS = ("unet_native", "torch", "torch_channels_last")
 
 
 def main() -> None:
@@ -21,33 +19,16 @@ def main() -> None:
     parser.add_argument("--base-width", type=int, default=64)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--mode", choices=["step", "forward"], help="only this one")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too (slow to start)")
     arguments = parser.parse_args()
     threads = arguments.threads or _core.default_threads()
-    names = list(COMPETITORS)
-    if arguments.compiled:
-        names += ["torch_compiled", "torch_channels_last_compiled"]
-
+    shape = (arguments.tile, arguments.base_width, threads, arguments.repeats)
     rows = []
-    for mode in ("step", "forward"):
-        workers = {
-            name: Worker(name, mode, arguments.tile, arguments.base_width, threads)
-            for name in names
-        }
-        for _ in range(2):  # warm-up: allocations, autotuning
-            for worker in workers.values():
-                worker.run()
-        seconds: dict[str, list[float]] = {name: [] for name in names}
-        for _ in range(arguments.repeats):
-            for name, worker in workers.items():
-                seconds[name].append(worker.run())
-        ours = timing.median(seconds["unet_native"])
-        for name, worker in workers.items():
-            worker.close()
-            value = timing.median(seconds[name])
-            row = [mode, name, f"{value * 1e3:.0f}", timing.spread(seconds[name])]
-            rows.append([*row, f"{value / ours:.2f}", f"{worker.peak_rss_mb:.0f}"])
-            print("  ".join(rows[-1]), flush=True)
+    for mode, names in (("step", race.STEP), ("forward", race.FORWARD)):
+        if arguments.mode in (None, mode):
+            more = race.COMPILED if arguments.compiled else ()
+            rows += race.race(race.installed([*names, *more]), mode, *shape)
     report.write_section(
         f"step-{arguments.tile}-{arguments.base_width}",
         f"Whole network, {arguments.tile} pixels, width {arguments.base_width}",

@@ -1,9 +1,9 @@
 """One competitor in a process of its own, so that its peak memory can be measured.
 
 ``python -m benchmarks.worker NAME MODE TILE WIDTH THREADS`` sets the competitor up and then runs
-one iteration for each line read from standard input, answering with a JSON line
-``{"seconds": s, "peak_rss_mb": m}``. MODE is "step" (forward, loss, backward, update) or "forward"
-(inference). :class:`Worker` is the other end.
+one iteration for each line "run" read from standard input, answering with a JSON line
+``{"seconds": s, "peak_rss_mb": m}``; a line "scores FILE" has it write its scores. MODE is "step"
+(forward, loss, backward, update) or "forward" (inference). :class:`Worker` is the other end.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import numpy as np
 
 
 class Worker:
@@ -40,9 +43,17 @@ class Worker:
 
     def run(self) -> float:
         """Seconds of one iteration, as the process itself measured them."""
+        return self._ask("run")
+
+    def scores(self, path: Path) -> np.ndarray:
+        """What the network gives, (1, 2, H, W); by way of the file `path`."""
+        self._ask(f"scores {path}")
+        return np.load(path)
+
+    def _ask(self, question: str) -> float:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("run\n")
+        self._process.stdin.write(f"{question}\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
@@ -71,10 +82,12 @@ def main() -> None:
     from benchmarks import peers
 
     iterate = peers.make(name, mode, tile, width, threads)
-    for _ in sys.stdin:
+    for line in sys.stdin:
         start = time.perf_counter()
-        iterate()
+        result = iterate()
         seconds = time.perf_counter() - start
+        if line.startswith("scores "):
+            np.save(line.split()[1], result)
         answer = {"seconds": seconds, "peak_rss_mb": peak_rss_mb()}
         print(json.dumps(answer), file=answers, flush=True)
 
