@@ -33,13 +33,18 @@ constexpr int kPanelTiles = 112;                      // tiles of M in the cut b
 constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
 constexpr int kGap = 16;        // floats between positions, lest all fall into one cache set
 
-// Filters as seen by one pass: tap(h, w) of the columns [n, n + count) of the rows [k, k + rows),
-// rows <= kLanes, into block [rows][kPanel], zero-padded.
+// Filters as seen by one pass. `read` brings tap(h, w) of the columns [n, n + count) of the rows
+// [k, k + rows), rows <= kLanes, into block [rows][kPanel], zero-padded. Where the memory has that
+// order anyhow (`in_order`), `row` is where the columns from n on of row k are.
 struct ForwardFilter {
+  static constexpr bool in_order = true;
   ConstFilter weight;
   int channels() const { return weight.ic; }
   int columns() const { return weight.oc; }
 
+  const float* row(int tap, int k, int n) const {
+    return weight.tap(tap / 3, tap % 3) + static_cast<std::ptrdiff_t>(k) * weight.oc + n;
+  }
   void read(int h, int w, int k, int rows, int n, int count, float* block) const {
     const float* from = weight.tap(h, w) + static_cast<std::ptrdiff_t>(k) * weight.oc + n;
     pack_panel(from, weight.oc, rows, count, block);
@@ -47,12 +52,24 @@ struct ForwardFilter {
 };
 
 struct FlippedFilter {
+  static constexpr bool in_order = false;
   ConstFilter weight;
   int channels() const { return weight.oc; }
   int columns() const { return weight.ic; }
 
   void read(int h, int w, int k, int rows, int n, int count, float* block) const {
     const float* from = weight.tap(2 - h, 2 - w) + static_cast<std::ptrdiff_t>(n) * weight.oc + k;
+    if (rows == kLanes && count == kPanel) {
+      for (int v = 0; v < kPanel; v += kLanes, from += kLanes * weight.oc) {
+        vfloat square[kLanes];
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) square[i] = load(from + i * weight.oc);
+        transpose(square);
+#pragma GCC unroll 16
+        for (int r = 0; r < kLanes; ++r) store(block + r * kPanel + v, square[r]);
+      }
+      return;
+    }
     for (int i = 0; i < count; ++i, from += weight.oc) {
       for (int r = 0; r < rows; ++r) block[r * kPanel + i] = from[r];
     }
@@ -108,6 +125,23 @@ template <class FilterView>
 void transform_filters(const FilterView& filter, int n, int begin, int end, std::ptrdiff_t stride,
                        float* U) {
   const int count = min(kPanel, filter.columns() - n);
+  const auto transform = [&](int k, const auto& tap_of) {
+    for (int v = 0; v < kPanel; v += kLanes) {
+      float* to = U + static_cast<std::ptrdiff_t>(k - begin) * kPanel + v;
+      transform_2d<3, kWindow>(
+          [&](int i, int j) { return load(tap_of(i * 3 + j) + v); },
+          [&](int i, int j, vfloat value) { store(to + (i * kWindow + j) * stride, value); },
+          [](const vfloat* g, vfloat* out) { filter_transform(g, out); });
+    }
+  };
+  if constexpr (FilterView::in_order) {
+    if (count == kPanel) {
+      for (int k = begin; k < end; ++k) {
+        transform(k, [&](int tap) { return filter.row(tap, k, n); });
+      }
+      return;
+    }
+  }
   float taps[9][kLanes * kPanel];
   for (int k0 = begin; k0 < end; k0 += kLanes) {
     const int rows = min(kLanes, end - k0);
@@ -115,13 +149,7 @@ void transform_filters(const FilterView& filter, int n, int begin, int end, std:
       filter.read(tap / 3, tap % 3, k0, rows, n, count, taps[tap]);
     }
     for (int k = 0; k < rows; ++k) {
-      for (int v = 0; v < kPanel; v += kLanes) {
-        float* to = U + static_cast<std::ptrdiff_t>(k0 - begin + k) * kPanel + v;
-        transform_2d<3, kWindow>(
-            [&](int i, int j) { return load(taps[i * 3 + j] + k * kPanel + v); },
-            [&](int i, int j, vfloat value) { store(to + (i * kWindow + j) * stride, value); },
-            [](const vfloat* g, vfloat* out) { filter_transform(g, out); });
-      }
+      transform(k0 + k, [&](int tap) { return taps[tap] + k * kPanel; });
     }
   }
 }

@@ -4,14 +4,10 @@
 // exp_nonpositive is the exponential of softmax. Its error stays below 1.5 units in the last place.
 #pragma once
 
-#include <cstdint>
-
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
 namespace {
-
-typedef std::int32_t vint __attribute__((vector_size(4 * UNET_LANES)));
 
 // Lane i is p[i * stride] for i < count, else 0.
 [[gnu::always_inline]] inline vfloat gather(const float* p, std::ptrdiff_t stride, int count) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace unet::cpu::UNET_ISA {
 namespace {
@@ -35,6 +36,34 @@ typedef float vfloat_unaligned __attribute__((vector_size(4 * UNET_LANES), align
 }
 [[gnu::always_inline]] inline vfloat splat(float x) {
   return x - vfloat{};  // x - 0 keeps the sign of a zero, x + 0 would not
+}
+
+typedef std::int32_t vint __attribute__((vector_size(4 * UNET_LANES)));
+
+// Exchanges the off-diagonal blocks of Size x Size elements of all pairs of such blocks.
+template <int Size>
+[[gnu::always_inline]] inline void transpose_blocks(vfloat rows[kLanes]) {
+  vint upper, lower;  // of two rows: elements of the second count from kLanes
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    upper[i] = i & Size ? kLanes + i - Size : i;
+    lower[i] = i & Size ? kLanes + i : i + Size;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (i & Size) continue;
+    const vfloat a = rows[i], b = rows[i + Size];
+    rows[i] = __builtin_shuffle(a, b, upper);
+    rows[i + Size] = __builtin_shuffle(a, b, lower);
+  }
+}
+
+// The transpose of a square of kLanes rows.
+[[gnu::always_inline]] inline void transpose(vfloat rows[kLanes]) {
+  transpose_blocks<1>(rows);
+  transpose_blocks<2>(rows);
+  if constexpr (kLanes > 4) transpose_blocks<4>(rows);
+  if constexpr (kLanes > 8) transpose_blocks<8>(rows);
 }
 
 template <class T>
