@@ -67,9 +67,13 @@ def time(
         net=net, tile=tile, base_width=base_width, depth=depth, algorithm=algorithm, seed=1
     )
     context = Context(threads=threads)
-    result: dict[str, object] = {"forward_s": _time_forward(settings, context, iterations)}
-    result["backward_s"], result["step_s"] = _time_training(settings, context, iterations)
-    result["peak_rss_mb"] = round(_peak_rss() / _MEGABYTE, 1)
+    result: dict[str, object] = {}
+    result["forward_s"], forward_peak = _time_forward(settings, context, iterations)
+    result["backward_s"], result["step_s"], step_peak = _time_training(
+        settings, context, iterations
+    )
+    result["predicted_rss_mb"] = round(max(forward_peak, step_peak) / _MEGABYTE, 1)
+    result["peak_rss_mb"] = round(_resident("VmHWM") / _MEGABYTE, 1)
     result["threads"] = context.threads
     result["isa"] = context.isa
     if as_json:
@@ -81,27 +85,31 @@ def time(
     return None
 
 
-def _time_forward(settings, context, iterations: int) -> list[float]:
+def _time_forward(settings, context, iterations: int) -> tuple[list[float], float]:
+    """Seconds of each pass, and the resident size in bytes that was predicted before the first."""
     from time import perf_counter
 
     from unet_native.net import Net
 
-    network = settings.network(channels=1, classes=2)
+    network, before = settings.network(channels=1, classes=2), _resident("VmRSS")
     net = Net(network, "TEST", seed=1, plan="lean", algorithm=settings.algorithm, context=context)
     inputs = {"data": _tile(settings)["data"]}
+    predicted = before + sum(net.memory().values())
     seconds = []
     for _ in range(1 + iterations):
         start = perf_counter()
         net.forward(**inputs)
         seconds.append(perf_counter() - start)
-    return _rounded(seconds[1:])
+    return _rounded(seconds[1:]), predicted
 
 
-def _time_training(settings, context, iterations: int) -> tuple[list[float], list[float]]:
+def _time_training(settings, context, iterations: int) -> tuple[list[float], list[float], float]:
+    """Seconds of each backward pass and of each step, and the predicted resident size in bytes."""
     from time import perf_counter
 
     from unet_native.solver import SGDSolver
 
+    before = _resident("VmRSS")
     network, inputs = settings.network(channels=1, classes=2), _tile(settings)
     solver = SGDSolver(
         settings.solver(),
@@ -111,6 +119,8 @@ def _time_training(settings, context, iterations: int) -> tuple[list[float], lis
         algorithm=settings.algorithm,
         context=context,
     )
+    momentum = 4 * sum(history.size for history in solver.history)
+    predicted = before + sum(solver.net.memory().values()) + momentum
     backward, step = [], []
     for _ in range(1 + iterations):
         solver.net.forward(**inputs)
@@ -120,7 +130,7 @@ def _time_training(settings, context, iterations: int) -> tuple[list[float], lis
         solver.step(1)
         backward.append(middle - start)
         step.append(perf_counter() - middle)
-    return _rounded(backward[1:]), _rounded(step[1:])
+    return _rounded(backward[1:]), _rounded(step[1:]), predicted
 
 
 def _tile(settings) -> dict:
@@ -134,15 +144,16 @@ def _tile(settings) -> dict:
     return {"data": data, "label": label, "weight": 0.5 + rng.random(shape, np.float32)}
 
 
-def _peak_rss() -> float:
-    """Largest resident size of this process so far, in bytes.
+def _resident(which: str) -> float:
+    """Resident size of this process in bytes: now ("VmRSS") or the largest so far ("VmHWM").
 
-    getrusage's figure would include what the process was before it became this program.
+    getrusage's figure would include what the process was before it became this program; it stands
+    in, for either, where the system has no /proc.
     """
     try:
         with open("/proc/self/status", encoding="ascii") as status:
             for line in status:
-                if line.startswith("VmHWM:"):
+                if line.startswith(f"{which}:"):
                     return 1024.0 * int(line.split()[1])
     except OSError:
         pass
@@ -165,4 +176,7 @@ def _print_table(result: dict, title: str) -> None:
             f"{name:8}  {median(seconds):8.3f} s   "
             f"({min(seconds):.3f} to {max(seconds):.3f}, {len(seconds)} iterations)"
         )
-    print(f"peak memory of the process {result['peak_rss_mb']:.0f} MB")
+    print(
+        f"peak memory of the process {result['peak_rss_mb']:.0f} MB "
+        f"({result['predicted_rss_mb']:.0f} MB predicted)"
+    )
