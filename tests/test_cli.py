@@ -147,3 +147,10 @@ def test_time(capsys):
     assert result["threads"] == 1
     assert cli.run(["time", *options, "--algorithm", "direct"]) == 0
     assert "backward" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("tile", "base_width"), [(316, 16), (572, 8), (220, 32)])
+def test_memory_is_predicted(tile, base_width):
+    options = ["--tile", str(tile), "--base-width", str(base_width), "--iterations", "1", "--json"]
+    result = json.loads(outside("time", *options).stdout)
+    assert result["predicted_rss_mb"] == pytest.approx(result["peak_rss_mb"], rel=0.1)
