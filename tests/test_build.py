@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,8 +20,9 @@ GUARDED = ("4unet3cpu4avx2", "4unet3cpu6avx512")
 NEW = re.compile(r"\tv(?:\w+\s.*%[xyz]mm|zeroupper)")
 
 
-def functions() -> dict[str, bool]:
-    """Whether each function of the extension holds instructions of AVX or newer."""
+@functools.cache
+def code() -> dict[str, str]:
+    """The instructions of each function of the extension, one a line, by its mangled name."""
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("only x86-64 has several instruction sets")
     if shutil.which("objdump") is None:
@@ -32,11 +35,27 @@ def functions() -> dict[str, bool]:
     ).stdout
     found = {}
     for block in re.split(r"\n(?=[0-9a-f]+ <)", listing)[1:]:
-        name = block[block.index("<") + 1 : block.index(">:")]
-        found[name] = NEW.search(block) is not None
+        found[block[block.index("<") + 1 : block.index(">:")]] = block
     if len(found) < 100:
         pytest.skip("the extension was built without symbols")
     return found
+
+
+def functions() -> dict[str, bool]:
+    """Whether each function of the extension holds instructions of AVX or newer."""
+    return {name: NEW.search(block) is not None for name, block in code().items()}
+
+
+def innermost_loops(block: str) -> Iterator[list[str]]:
+    """The instructions between the target of a jump back and that jump, if no other lies within."""
+    lines = re.findall(r"^ *([0-9a-f]+):\t(.*)$", block, re.MULTILINE)
+    position = {address: i for i, (address, _) in enumerate(lines)}
+    for i, (_, instruction) in enumerate(lines):
+        jump = re.match(r"j\w+ +([0-9a-f]+) ", instruction)
+        start = position.get(jump[1], len(lines)) if jump else len(lines)
+        body = [text for _, text in lines[start:i]]
+        if body and not any(text.startswith("j") for text in body):
+            yield body
 
 
 def test_new_instructions_stay_where_they_belong():
@@ -52,6 +71,25 @@ def test_new_instructions_stay_where_they_belong():
 def test_baseline_has_its_own_kernels():
     names = [name for name in functions() if "4unet3cpu8baseline" in name]
     assert any("panel_kernel" in name or "forward" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "register", "tile"), [("6avx512", "zmm", 14 * 2), ("4avx2", "ymm", 6 * 2)]
+)
+def test_matrix_kernels_keep_their_tile_in_registers(namespace, register, tile):
+    """No accumulator of a full tile (csrc/cpu/gemm.h) visits the stack within the loop over k."""
+    multiply_add = re.compile(rf"vfn?m(add|sub)\w+ .*%{register}")
+    spill = re.compile(rf"vmov\w+ +%{register}\d+,.*\(")
+    kernels = []
+    for name, block in code().items():
+        if f"4unet3cpu{namespace}" not in name:
+            continue
+        for body in innermost_loops(block):
+            if sum(multiply_add.match(text) is not None for text in body) == tile:
+                kernels.append(name)
+                assert not [text for text in body if spill.match(text)], name
+    for op in ("winograd", "direct", "pointwise"):
+        assert any(op in name for name in kernels), f"no full tile in {op}: test is blind"
 
 
 @pytest.mark.parametrize("module", ["unet_native", "unet_native.ops"])

@@ -68,16 +68,33 @@ void pack_weights(const Context& ctx, const Weights& weights, float* packed) {
   }
 }
 
+// What the tiles of one panel and one chunk of channels share.
+struct ChunkOfPanel {
+  int count;           // input channels
+  const float* panel;  // [9][count][kPanel]
+  const float* start;  // [kPanel]: value of every pixel before, or null: what `to` holds
+  int columns;         // output channels <= kPanel that count
+  FusedRelu relu;      // applied at the end
+};
+
+// M pixels of `to`, of which the 3x3 window of the first begins at `from`. Kept out of the loops
+// over tiles: else the compiler keeps their state in registers and spills accumulators.
 template <int M>
-[[gnu::always_inline]] inline void apply_relu(FusedRelu relu, Accumulators<M>& acc) {
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      const vfloat x = acc.v[m][v];
-      acc.v[m][v] = x > 0.0f ? x : x * relu.negative_slope;
-    }
+[[gnu::noinline]] void correlate_tile(const ChunkOfPanel& chunk, const float* from,
+                                      std::ptrdiff_t row_stride, std::ptrdiff_t pixel_stride,
+                                      float* to, std::ptrdiff_t to_stride) {
+  Accumulators<M> acc;
+  if (chunk.start != nullptr) {
+    load_tile(chunk.start, 0, max(chunk.columns, kLanes), acc);
+  } else {
+    load_tile(to, to_stride, chunk.columns, acc);
   }
+  for (int tap = 0; tap < 9; ++tap) {
+    panel_kernel(chunk.count, from + tap / 3 * row_stride + tap % 3 * pixel_stride, pixel_stride,
+                 chunk.panel + tap * chunk.count * kPanel, chunk.columns, acc);
+  }
+  if (chunk.relu.on) apply_relu(chunk.relu, acc);
+  store_tile(acc, chunk.columns, to, to_stride);
 }
 
 // One strip of output rows times one panel of output channels.
@@ -87,29 +104,19 @@ void correlate_strip(ConstView bottom, int K, const float* panel, const float* b
   float start[kPanel] = {};
   for (int i = 0; i < columns && bias != nullptr; ++i) start[i] = bias[oc + i];
   for (int k0 = 0; k0 < K; k0 += kChunk) {
-    const int chunk = min(kChunk, K - k0);
-    const bool last = k0 + chunk == K;
+    const int count = min(kChunk, K - k0);
+    const ChunkOfPanel chunk{count, panel, k0 == 0 ? start : nullptr, columns,
+                             k0 + count == K ? relu : FusedRelu{}};
     for (int oh = row_begin; oh < row_end; ++oh) {
       for (int ow = 0; ow < top.w; ow += kRows) {
-        float* to = top.pixel(n, oh, ow) + oc;
         with_rows(min(kRows, top.w - ow), [&](auto rows) {
-          constexpr int M = decltype(rows)::value;
-          Accumulators<M> acc;
-          if (k0 == 0) {
-            load_tile(start, 0, kPanel, acc);
-          } else {
-            load_tile(to, top.pixel_stride, columns, acc);
-          }
-          for (int tap = 0; tap < 9; ++tap) {
-            panel_kernel(chunk, bottom.pixel(n, oh + tap / 3, ow + tap % 3) + k0,
-                         bottom.pixel_stride, panel + tap * chunk * kPanel, columns, acc);
-          }
-          if (last && relu.on) apply_relu(relu, acc);
-          store_tile(acc, columns, to, top.pixel_stride);
+          correlate_tile<decltype(rows)::value>(chunk, bottom.pixel(n, oh, ow) + k0,
+                                                bottom.row_stride, bottom.pixel_stride,
+                                                top.pixel(n, oh, ow) + oc, top.pixel_stride);
         });
       }
     }
-    panel += 9 * chunk * kPanel;
+    panel += 9 * count * kPanel;
   }
 }
 

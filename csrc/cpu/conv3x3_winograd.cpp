@@ -166,7 +166,7 @@ void transform_source(ConstView source, int padding, const Plan& plan, int tile,
 // of which `columns` count.
 void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
               const float* U, int columns, bool add, float* M) {
-  const int step = even_rows(tiles);
+  const int step = even_rows(tiles), width = columns <= kLanes ? kLanes : kPanel;
   for (int position = 0; position < kPositions; ++position) {
     const float* v = V + (static_cast<std::ptrdiff_t>(position) * plan.block + t) * plan.row + k;
     const float* u = U + position * plan.filter_stride;
@@ -175,12 +175,12 @@ void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int cha
       with_rows(min(step, tiles - i), [&](auto rows) {
         Accumulators<decltype(rows)::value> acc;
         if (add) {
-          load_tile(m + i * kPanel, kPanel, kPanel, acc);
+          load_tile(m + i * kPanel, kPanel, width, acc);
         } else {
           clear(acc);
         }
-        panel_kernel(channels, v + i * plan.row, plan.row, u, columns, acc);
-        store_tile(acc, kPanel, m + i * kPanel, kPanel);
+        panel_kernel(channels, v + i * plan.row, plan.row, u, width, acc);
+        store_tile(acc, width, m + i * kPanel, kPanel);
       });
     }
   }

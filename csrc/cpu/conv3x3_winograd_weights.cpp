@@ -123,7 +123,9 @@ void sum_products(const Plan& plan, const float* v, const float* d, int tiles, i
         } else {
           clear(acc);
         }
-        outer_kernel(tiles, v + ic + r, plan.v_row, d + oc + c, plan.d_row, width, acc);
+        // Rows of D are filled up to whole vectors.
+        outer_kernel(tiles, v + ic + r, plan.v_row, d + oc + c, plan.d_row, max(width, kLanes),
+                     acc);
         store_tile(acc, width, s, lds);
       });
     }

@@ -22,6 +22,7 @@
 
 #include <cstddef>
 
+#include "core/activation.h"
 #include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
@@ -46,40 +47,51 @@ template <int M>
   }
 }
 
+// Where the second vector of a row of `columns` >= kLanes begins: the two overlap rather than that
+// one is cut short, and columns that both hold are computed twice, to the same bits.
+[[gnu::always_inline]] inline int second(int columns) { return columns - kLanes; }
+
 // `c` holds M rows, ldc apart, of which the first `columns` <= kPanel elements count.
 template <int M>
 [[gnu::always_inline]] inline void load_tile(const float* c, std::ptrdiff_t ldc, int columns,
                                              Accumulators<M>& acc) {
-  if (columns == kPanel) {
-#pragma GCC unroll 16
+  if (columns < kLanes) {
     for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) acc.v[m][v] = load(c + m * ldc + v * kLanes);
+      acc.v[m][0] = load_part(c + m * ldc, columns);
+      acc.v[m][1] = vfloat{};
     }
     return;
   }
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
-    float row[kPanel] = {};
-    for (int n = 0; n < columns; ++n) row[n] = c[m * ldc + n];
-    for (int v = 0; v < kVectors; ++v) acc.v[m][v] = load(row + v * kLanes);
+    acc.v[m][0] = load(c + m * ldc);
+    acc.v[m][1] = load(c + m * ldc + second(columns));
   }
 }
 
 template <int M>
 [[gnu::always_inline]] inline void store_tile(const Accumulators<M>& acc, int columns, float* c,
                                               std::ptrdiff_t ldc) {
-  if (columns == kPanel) {
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) store(c + m * ldc + v * kLanes, acc.v[m][v]);
-    }
+  if (columns <= kLanes) {
+    for (int m = 0; m < M; ++m) store_part(c + m * ldc, acc.v[m][0], columns);
     return;
   }
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
-    float row[kPanel];
-    for (int v = 0; v < kVectors; ++v) store(row + v * kLanes, acc.v[m][v]);
-    for (int n = 0; n < columns; ++n) c[m * ldc + n] = row[n];
+    store(c + m * ldc, acc.v[m][0]);
+    store(c + m * ldc + second(columns), acc.v[m][1]);
+  }
+}
+
+template <int M>
+[[gnu::always_inline]] inline void apply_relu(FusedRelu relu, Accumulators<M>& acc) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const vfloat x = acc.v[m][v];
+      acc.v[m][v] = x > 0.0f ? x : x * relu.negative_slope;
+    }
   }
 }
 
@@ -99,7 +111,7 @@ template <int M>
     return;
   }
   for (int k = 0; k < K; ++k) {
-    const vfloat b0 = load(panel), b1 = load(panel + kLanes);
+    const vfloat b0 = load(panel), b1 = load(panel + second(columns));
     panel += kPanel;
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
@@ -117,18 +129,6 @@ template <int M>
                                                 std::ptrdiff_t lda, const float* b,
                                                 std::ptrdiff_t ldb, int columns,
                                                 Accumulators<M>& acc) {
-  if (columns == kPanel) {
-    for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
-      const vfloat b0 = load(b), b1 = load(b + kLanes);
-#pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) {
-        const vfloat x = splat(a[m]);
-        acc.v[m][0] += x * b0;
-        acc.v[m][1] += x * b1;
-      }
-    }
-    return;
-  }
   if (columns <= kLanes) {
     for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
       const vfloat b0 = columns == kLanes ? load(b) : load_part(b, columns);
@@ -138,7 +138,7 @@ template <int M>
     return;
   }
   for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
-    const vfloat b0 = load(b), b1 = load_part(b + kLanes, columns - kLanes);
+    const vfloat b0 = load(b), b1 = load(b + second(columns));
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       const vfloat x = splat(a[m]);

@@ -100,18 +100,6 @@ void pack(const Context& ctx, const Product& product, const Taps& taps, float* p
   }
 }
 
-template <int M>
-[[gnu::always_inline]] inline void apply_relu(FusedRelu relu, Accumulators<M>& acc) {
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      const vfloat x = acc.v[m][v];
-      acc.v[m][v] = x > 0.0f ? x : x * relu.negative_slope;
-    }
-  }
-}
-
 // One chunk of a source's channels times one panel: what does not change from tile to tile.
 struct ChunkOfPanel {
   int count;           // channels
@@ -128,7 +116,7 @@ template <int M>
                                      float* to, std::ptrdiff_t stride) {
   Accumulators<M> acc;
   if (chunk.start != nullptr) {
-    load_tile(chunk.start, 0, kPanel, acc);
+    load_tile(chunk.start, 0, max(chunk.columns, kLanes), acc);
   } else {
     load_tile(to, stride, chunk.columns, acc);
   }
