@@ -73,9 +73,17 @@ def test_arrays_of_any_memory_order_and_no_elements(tmp_path):
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):
     written = model("a", "b")
-    one = write_caffemodel(tmp_path / "one.caffemodel.h5", written).read_bytes()
+    state = SolverState(iter=3, learned_net="m.caffemodel.h5", history=[blob(2, 3)])
+
+    def files(prefix):
+        return [
+            write_caffemodel(tmp_path / f"{prefix}.caffemodel.h5", written).read_bytes(),
+            write_solverstate(tmp_path / f"{prefix}.solverstate.h5", state).read_bytes(),
+        ]
+
+    one = files("one")
     time.sleep(1.1)  # HDF5 keeps times to the second
-    assert write_caffemodel(tmp_path / "two.caffemodel.h5", written).read_bytes() == one
+    assert files("two") == one
 
 
 @pytest.mark.parametrize(

@@ -255,5 +255,8 @@ def _write_text(file: h5py.File, name: str, text: str) -> None:
     kind = h5py.h5t.C_S1.copy()
     kind.set_size(len(content))
     kind.set_strpad(h5py.h5t.STR_NULLTERM)
-    place = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR))
+    timeless = h5py.h5p.create(h5py.h5p.DATASET_CREATE)  # the same state gives the same bytes
+    timeless.set_obj_track_times(False)
+    scalar = h5py.h5s.create(h5py.h5s.SCALAR)
+    place = h5py.h5d.create(file.id, name.encode(), kind, scalar, timeless)
     place.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(content, f"S{len(content)}"), kind)
