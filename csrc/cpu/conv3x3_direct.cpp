@@ -68,33 +68,20 @@ void pack_weights(const Context& ctx, const Weights& weights, float* packed) {
   }
 }
 
-// What the tiles of one panel and one chunk of channels share.
-struct ChunkOfPanel {
-  int count;           // input channels
-  const float* panel;  // [9][count][kPanel]
-  const float* start;  // [kPanel]: value of every pixel before, or null: what `to` holds
-  int columns;         // output channels <= kPanel that count
-  FusedRelu relu;      // applied at the end
-};
-
-// M pixels of `to`, of which the 3x3 window of the first begins at `from`. Kept out of the loops
+// M pixels of `to`, of which the 3x3 window of the first begins at `from`; the panel is
+// [9][count][kPanel]. Kept out of the loops
 // over tiles: else the compiler keeps their state in registers and spills accumulators.
 template <int M>
 [[gnu::noinline]] void correlate_tile(const ChunkOfPanel& chunk, const float* from,
                                       std::ptrdiff_t row_stride, std::ptrdiff_t pixel_stride,
                                       float* to, std::ptrdiff_t to_stride) {
   Accumulators<M> acc;
-  if (chunk.start != nullptr) {
-    load_tile(chunk.start, 0, max(chunk.columns, kLanes), acc);
-  } else {
-    load_tile(to, to_stride, chunk.columns, acc);
-  }
+  begin_tile(chunk, to, to_stride, acc);
   for (int tap = 0; tap < 9; ++tap) {
     panel_kernel(chunk.count, from + tap / 3 * row_stride + tap % 3 * pixel_stride, pixel_stride,
                  chunk.panel + tap * chunk.count * kPanel, chunk.columns, acc);
   }
-  if (chunk.relu.on) apply_relu(chunk.relu, acc);
-  store_tile(acc, chunk.columns, to, to_stride);
+  end_tile(chunk, acc, to, to_stride);
 }
 
 // One strip of output rows times one panel of output channels.

@@ -95,6 +95,33 @@ template <int M>
   }
 }
 
+// One chunk of the input channels times one panel: what does not change from tile to tile.
+struct ChunkOfPanel {
+  int count;           // input channels
+  const float* panel;  // [count][kPanel], for each tap
+  const float* start;  // [kPanel] to begin with, or null to go on with what the target holds
+  int columns;         // of the panel that the target has
+  FusedRelu relu;      // of the last chunk
+};
+
+// Before and after the products of M rows of the target at `to`, ldc apart.
+template <int M>
+[[gnu::always_inline]] inline void begin_tile(const ChunkOfPanel& chunk, const float* to,
+                                              std::ptrdiff_t ldc, Accumulators<M>& acc) {
+  if (chunk.start != nullptr) {
+    load_tile(chunk.start, 0, max(chunk.columns, kLanes), acc);
+  } else {
+    load_tile(to, ldc, chunk.columns, acc);
+  }
+}
+
+template <int M>
+[[gnu::always_inline]] inline void end_tile(const ChunkOfPanel& chunk, Accumulators<M>& acc,
+                                            float* to, std::ptrdiff_t ldc) {
+  if (chunk.relu.on) apply_relu(chunk.relu, acc);
+  store_tile(acc, chunk.columns, to, ldc);
+}
+
 // `columns` <= kPanel columns of the panel count; up to kLanes cost half.
 template <int M>
 [[gnu::always_inline]] inline void panel_kernel(int K, const float* a, std::ptrdiff_t lda,

@@ -100,29 +100,15 @@ void pack(const Context& ctx, const Product& product, const Taps& taps, float* p
   }
 }
 
-// One chunk of a source's channels times one panel: what does not change from tile to tile.
-struct ChunkOfPanel {
-  int count;           // channels
-  const float* panel;  // [count][kPanel]
-  const float* start;  // [kPanel] to begin with, or null to go on with what the dest holds
-  int columns;         // of the panel that the dest has
-  FusedRelu relu;      // of the last chunk
-};
-
 // Kept out of the loops over tiles, and free of loops but the kernel's: else the compiler keeps
 // their state in registers and spills accumulators.
 template <int M>
 [[gnu::noinline]] void multiply_tile(const ChunkOfPanel& chunk, const float* a, std::ptrdiff_t lda,
                                      float* to, std::ptrdiff_t stride) {
   Accumulators<M> acc;
-  if (chunk.start != nullptr) {
-    load_tile(chunk.start, 0, max(chunk.columns, kLanes), acc);
-  } else {
-    load_tile(to, stride, chunk.columns, acc);
-  }
+  begin_tile(chunk, to, stride, acc);
   panel_kernel(chunk.count, a, lda, chunk.panel, chunk.columns, acc);
-  if (chunk.relu.on) apply_relu(chunk.relu, acc);
-  store_tile(acc, chunk.columns, to, stride);
+  end_tile(chunk, acc, to, stride);
 }
 
 // Rows [begin, end) of image n of one dest, times one panel that starts at channel c.

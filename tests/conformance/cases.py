@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ def files(name: str, pattern: str) -> list[Path]:
     return [] if place is None else sorted(place.glob(pattern))
 
 
-def parametrize(name: str, pattern: str) -> pytest.MarkDecorator:
-    """One test for each file, as `case`; a skipped one, which says why, if there is none."""
-    found = files(name, pattern) or [
+def parametrize(
+    name: str, pattern: str, wanted: Callable[[Path], bool] = lambda _: True
+) -> pytest.MarkDecorator:
+    """One test for each wanted file, as `case`; a skipped one, which says why, if there is none."""
+    found = list(filter(wanted, files(name, pattern))) or [
         pytest.param(
             None, marks=pytest.mark.skip(reason=f"no {name}/{pattern}: see tests/shared.py")
         )

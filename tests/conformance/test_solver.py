@@ -90,61 +90,63 @@ def test_trajectory(case, monkeypatch, tmp_path):
     compare(recorder.found, expected, 0)
 
 
-def snapshots_of(case):
-    """Caffe's snapshots of a case, each with its iteration."""
-    found = []
-    for path in case.parent.glob(f"{case_of(case)}_iter_*.solverstate*"):
-        if match := re.fullmatch(
-            rf"{re.escape(case_of(case))}_iter_(\d+)\.solverstate.*", path.name
-        ):
-            found.append((int(match[1]), path))
-    return found
+def iteration_of(state):
+    return int(re.search(r"_iter_(\d+)\.", state.name)[1])
 
 
-@parametrize("solver", "*_traj.npz")
+def trajectory_of(state):
+    """The trajectory that a snapshot of Caffe's was taken on."""
+    return state.with_name(f"{state.name.rpartition('_iter_')[0]}_traj.npz")
+
+
+of_each_snapshot = parametrize(
+    "solver", "*_iter_*.solverstate*", lambda state: trajectory_of(state).exists()
+)
+
+
+@of_each_snapshot
 def test_resuming_caffes_snapshot_continues_caffes_trajectory(case, monkeypatch, tmp_path):
-    expected = arrays_of(case)
-    snapshots = snapshots_of(case)
-    if not snapshots:
-        pytest.skip("no snapshot of this trajectory")
-    for iteration, state in snapshots:
-        solver = solver_of(case, monkeypatch, tmp_path)
-        solver.restore(state.name)
-        assert solver.iter == iteration
-        recorder = Recorder(solver)
-        for _ in range(len(expected["iteration"]) - iteration):
-            recorder.step()
-        compare(recorder.found, expected, iteration)
+    trajectory, iteration = trajectory_of(case), iteration_of(case)
+    expected = arrays_of(trajectory)
+    solver = solver_of(trajectory, monkeypatch, tmp_path)
+    solver.restore(case.name)
+    assert solver.iter == iteration
+    recorder = Recorder(solver)
+    for _ in range(len(expected["iteration"]) - iteration):
+        recorder.step()
+    compare(recorder.found, expected, iteration)
 
 
-@parametrize("solver", "*_traj.npz")
+@of_each_snapshot
 def test_our_snapshot_is_caffes_but_for_rounding(case, monkeypatch, tmp_path):
     """The same files, named alike, and equal byte for byte where they hold no floats."""
-    for iteration, theirs in snapshots_of(case):
-        solver = solver_of(case, monkeypatch, tmp_path)
-        solver.net.copy_from("init.caffemodel")
-        solver.step(iteration)
-        ours = tmp_path / theirs.name
-        model = theirs.name.replace("solverstate", "caffemodel")
-        assert ours.exists()
-        other = caffe.SGDSolver(f"{case_of(case)}_solver.prototxt", algorithm="direct")
-        other.restore(ours)
-        for one, two in zip(solver.history, other.history, strict=True):
-            np.testing.assert_array_equal(one, two)
-        if theirs.suffix == ".h5":
-            continue
-        for kind, name in (("NetParameter", model), ("SolverState", theirs.name)):
-            found = message_of(kind, tmp_path / name)
-            expected = message_of(kind, case.parent / name)
-            if kind == "SolverState":
-                found.learned_net = found.learned_net.rpartition("/")[2]
-            for a, b in zip(blobs_of(found), blobs_of(expected), strict=True):
-                for field in ("data", "diff"):
-                    one, two = (np.array(getattr(blob, field)) for blob in (a, b))
-                    assert relative_error(one, two) <= 1e-5 or not two.any()
-                    a.ClearField(field)
-                    b.ClearField(field)
-            assert found == expected
+    trajectory = trajectory_of(case)
+    solver = solver_of(trajectory, monkeypatch, tmp_path)
+    solver.net.copy_from("init.caffemodel")
+    solver.step(iteration_of(case))
+    ours = tmp_path / case.name
+    assert ours.exists()
+    other = caffe.SGDSolver(f"{case_of(trajectory)}_solver.prototxt", algorithm="direct")
+    other.restore(ours)
+    for one, two in zip(solver.history, other.history, strict=True):
+        np.testing.assert_array_equal(one, two)
+    if case.suffix == ".h5":
+        return
+    for kind, name in (
+        ("NetParameter", case.name.replace("solverstate", "caffemodel")),
+        ("SolverState", case.name),
+    ):
+        found = message_of(kind, tmp_path / name)
+        expected = message_of(kind, case.parent / name)
+        if kind == "SolverState":
+            found.learned_net = found.learned_net.rpartition("/")[2]
+        for a, b in zip(blobs_of(found), blobs_of(expected), strict=True):
+            for field in ("data", "diff"):
+                one, two = (np.array(getattr(blob, field)) for blob in (a, b))
+                assert relative_error(one, two) <= 1e-5 or not two.any()
+                a.ClearField(field)
+                b.ClearField(field)
+        assert found == expected
 
 
 def message_of(kind, path):

@@ -119,8 +119,7 @@ def _time_training(settings, context, iterations: int) -> tuple[list[float], lis
         algorithm=settings.algorithm,
         context=context,
     )
-    momentum = 4 * sum(history.size for history in solver.history)
-    predicted = before + sum(solver.net.memory().values()) + momentum
+    predicted = before + sum(solver.memory().values())
     backward, step = [], []
     for _ in range(1 + iterations):
         solver.net.forward(**inputs)

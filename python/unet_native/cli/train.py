@@ -299,7 +299,7 @@ def _validation_folders(folder: Path) -> tuple[Path, Path | None]:
 def _describe(trainer: Trainer) -> str:
     settings, net = trainer.settings, trainer.solver.net
     count = sum(param.blob.count for param in net.parameters)
-    memory = sum(net.memory().values()) + 4 * sum(h.size for h in trainer.solver.history)
+    memory = sum(trainer.solver.memory().values())
     start = f"; resumed at iteration {trainer.iteration}" if trainer.iteration else ""
     return (
         f"network: {settings.net}, {settings.depth} levels, base width {settings.base_width}, "
