@@ -20,6 +20,7 @@
 //           about 10 % more at 64 channels
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
+#include "cpu/stream.h"
 #include "cpu/winograd.h"
 
 namespace unet::cpu::UNET_ISA::winograd {
@@ -163,10 +164,11 @@ void transform_source(ConstView source, int padding, const Plan& plan, int tile,
 }
 
 // M [36][tiles][kPanel] (+)= V [36][.. from `t` on][k .. k + channels) * U [36][channels][kPanel],
-// of which `columns` count.
+// of which the first `Vectors` vectors count.
+template <int Vectors, bool Add>
 void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
-              const float* U, int columns, bool add, float* M) {
-  const int step = even_rows(tiles), width = columns <= kLanes ? kLanes : kPanel;
+              const float* U, float* M) {
+  const int step = even_rows(tiles);
   for (int position = 0; position < kPositions; ++position) {
     const float* v = V + (static_cast<std::ptrdiff_t>(position) * plan.block + t) * plan.row + k;
     const float* u = U + position * plan.filter_stride;
@@ -174,19 +176,28 @@ void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int cha
     for (int i = 0; i < tiles; i += step) {
       with_rows(min(step, tiles - i), [&](auto rows) {
         Accumulators<decltype(rows)::value> acc;
-        if (add) {
-          load_tile(m + i * kPanel, kPanel, width, acc);
+        if constexpr (Add) {
+          load_vectors<Vectors>(m + i * kPanel, kPanel, kLanes, acc);
         } else {
           clear(acc);
         }
-        panel_kernel(channels, v + i * plan.row, plan.row, u, width, acc);
-        store_tile(acc, width, m + i * kPanel, kPanel);
+        panel_vectors<Vectors>(channels, v + i * plan.row, plan.row, u, kLanes, acc);
+        store_vectors<Vectors>(acc, kLanes, m + i * kPanel, kPanel);
       });
     }
   }
 }
 
+// The same for `columns` <= kPanel columns.
+void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
+              const float* U, int columns, bool add, float* M) {
+  const auto products = columns <= kLanes ? (add ? multiply<1, true> : multiply<1, false>)
+                                          : (add ? multiply<2, true> : multiply<2, false>);
+  products(plan, V, t, tiles, k, channels, U, M);
+}
+
 // Row t of M [36][tiles][kPanel] to tile `tile` of the target, channels [n, n + kPanel).
+template <bool Streamed>
 void transform_products(const Plan& plan, const float* M, int tiles, int t, int tile, int n,
                         const float* bias, FusedRelu relu, View target) {
   const int image = plan.grid.image(tile), y = plan.grid.y(tile), x = plan.grid.x(tile);
@@ -205,7 +216,7 @@ void transform_products(const Plan& plan, const float* M, int tiles, int t, int 
           if (i >= height || j >= width) return;
           float* to = origin + i * target.row_stride + j * target.pixel_stride;
           if (count == kLanes) {
-            store(to, value);
+            store_or_stream<Streamed>(to, value);
           } else {
             store_part(to, value, count);
           }
@@ -220,6 +231,8 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
                         View target) {
   float* U = workspace;  // [panels][36][K][kPanel]
   const std::ptrdiff_t panel_floats = kPositions * plan.filter_stride;
+  const auto finish =
+      worth_streaming(target) ? transform_products<true> : transform_products<false>;
   const int count = plan.grid.count();
   const int blocks = static_cast<int>(ceil_div(count, plan.block));
   constexpr int kGroup = 16;
@@ -245,9 +258,10 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
         const int columns = min(kPanel, plan.columns - p * kPanel);
         multiply(plan, V, 0, tiles, 0, plan.K, U + p * panel_floats, columns, false, M);
         for (int t = 0; t < tiles; ++t) {
-          transform_products(plan, M, tiles, t, first + t, p * kPanel, bias, relu, target);
+          finish(plan, M, tiles, t, first + t, p * kPanel, bias, relu, target);
         }
       }
+      finish_streaming();
     }
   }
 }
@@ -257,6 +271,8 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
                            const FilterView& filter, const float* bias, FusedRelu relu,
                            const Plan& plan, float* workspace, View target) {
   float* V = workspace;
+  const auto finish =
+      worth_streaming(target) ? transform_products<true> : transform_products<false>;
   const int count = plan.grid.count();
 #pragma omp parallel num_threads(ctx.threads)
   {
@@ -280,8 +296,9 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
             multiply(plan, V, begin, part, k, channels, U, columns, k > 0, M);
           }
           for (int t = 0; t < part; ++t) {
-            transform_products(plan, M, part, t, first + begin + t, p * kPanel, bias, relu, target);
+            finish(plan, M, part, t, first + begin + t, p * kPanel, bias, relu, target);
           }
+          finish_streaming();
         }
       }
     }

@@ -23,12 +23,12 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kMaxSplitFloats = 2 << 20;  // S of the cut by splits: 8 MB
+constexpr std::ptrdiff_t kMaxSplitFloats = 3 << 20;  // S of the cut by splits: 12 MB
 constexpr std::ptrdiff_t kMaxSlabFloats = 6 << 20;   // V and D of the cut by slabs: 25 MB
 constexpr std::ptrdiff_t kSumFloats = 3 << 21;       // S of all splits together: 24 MB
 constexpr int kMaxSplits = 16;
 constexpr int kSplitChannels = 128;               // input channels that one thread takes
-constexpr std::ptrdiff_t kChunkFloats = 3 << 17;  // V and D of a chunk of tiles: 1.5 MB
+constexpr std::ptrdiff_t kChunkFloats = 5 << 17;  // V and D of a chunk of tiles: 2.6 MB
 constexpr std::ptrdiff_t kSlabFloats = 5 << 19;   // V of a slab of channels: 10 MB
 constexpr int kBlockRows = 8 * kRows;             // most input channels of a block of S
 constexpr int kBlocks = 8;                        // blocks of S that a slab is at least cut into
@@ -41,12 +41,14 @@ struct Plan {
   int chunk;                              // tiles in V and D
   int slab;                               // input channels in V
   int block_rows;                         // input channels of a block of S
+  int s_row;                              // floats of a row of S
   std::ptrdiff_t v_row, d_row;            // floats of a row of V, D
   std::ptrdiff_t v_size, d_size, s_size;  // floats of V, D, S (slabs: of one thread's block of S)
 
   explicit Plan(const Conv3x3Shape& shape)
       : IC(shape.ic), OC(shape.oc), grid(shape.n, shape.ih - 2, shape.iw - 2), splits(0) {
-    s_size = static_cast<std::ptrdiff_t>(kPositions) * IC * OC;
+    s_row = static_cast<int>(round_up(OC, kLanes));
+    s_size = static_cast<std::ptrdiff_t>(kPositions) * IC * s_row;
     d_row = row_length(OC);
     const std::ptrdiff_t tile_floats = kPositions * (row_length(IC) + d_row);
     const auto column_blocks = ceil_div(OC, kBlockPanels * kPanel);
@@ -67,7 +69,8 @@ struct Plan {
       v_row = row_length(slab);
       const auto blocks = max(ceil_div(slab, kBlockRows), ceil_div(kBlocks, column_blocks));
       block_rows = static_cast<int>(max<std::ptrdiff_t>(ceil_div(slab, blocks), kRows));
-      s_size = static_cast<std::ptrdiff_t>(kPositions) * block_rows * kBlockPanels * kPanel;
+      s_row = kBlockPanels * kPanel;
+      s_size = static_cast<std::ptrdiff_t>(kPositions) * block_rows * s_row;
     }
     v_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * v_row;
     d_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * d_row;
@@ -106,29 +109,35 @@ void touch(const float* from, std::ptrdiff_t stride, int rows, int columns) {
   }
 }
 
+// S [rows][Vectors * kLanes], lds apart, (+)= V[tiles][rows]t * D[tiles][Vectors * kLanes].
+template <int Vectors, bool Add>
+void sum_columns(const Plan& plan, const float* v, const float* d, int tiles, int rows, float* S,
+                 std::ptrdiff_t lds) {
+  const int step = even_rows(rows);
+  for (int r = 0; r < rows; r += step) {
+    with_rows(min(step, rows - r), [&](auto m) {
+      Accumulators<decltype(m)::value> acc;
+      if constexpr (Add) {
+        load_vectors<Vectors>(S + r * lds, lds, kLanes, acc);
+      } else {
+        clear(acc);
+      }
+      outer_vectors<Vectors>(tiles, v + r, plan.v_row, d, plan.d_row, kLanes, acc);
+      store_vectors<Vectors>(acc, kLanes, S + r * lds, lds);
+    });
+  }
+}
+
 // S [.., lds apart] (+)= V[tiles][ic .. ic + rows)t * D[tiles][oc .. oc + columns), one position.
+// Rows of D and S are filled up to whole vectors.
 void sum_products(const Plan& plan, const float* v, const float* d, int tiles, int ic, int rows,
                   int oc, int columns, bool add, float* S, std::ptrdiff_t lds) {
-  const int step = even_rows(rows);
   touch(v + ic, plan.v_row, tiles, rows);
   touch(d + oc, plan.d_row, tiles, columns);
   for (int c = 0; c < columns; c += kPanel) {
-    const int width = min(kPanel, columns - c);
-    for (int r = 0; r < rows; r += step) {
-      with_rows(min(step, rows - r), [&](auto m) {
-        Accumulators<decltype(m)::value> acc;
-        float* s = S + r * lds + c;
-        if (add) {
-          load_tile(s, lds, width, acc);
-        } else {
-          clear(acc);
-        }
-        // Rows of D are filled up to whole vectors.
-        outer_kernel(tiles, v + ic + r, plan.v_row, d + oc + c, plan.d_row, max(width, kLanes),
-                     acc);
-        store_tile(acc, width, s, lds);
-      });
-    }
+    const auto sum = columns - c <= kLanes ? (add ? sum_columns<1, true> : sum_columns<1, false>)
+                                           : (add ? sum_columns<2, true> : sum_columns<2, false>);
+    sum(plan, v + ic, d + oc + c, tiles, rows, S + c, lds);
   }
 }
 
@@ -160,7 +169,7 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
                      const Plan& plan, float* workspace, Filter weight_diff) {
   const int IC = plan.IC, OC = plan.OC, count = plan.grid.count();
   const int blocks = static_cast<int>(ceil_div(IC, plan.slab));
-  const std::ptrdiff_t position_size = static_cast<std::ptrdiff_t>(IC) * OC;
+  const std::ptrdiff_t position_size = static_cast<std::ptrdiff_t>(IC) * plan.s_row;
 #pragma omp parallel num_threads(ctx.threads)
   {
     float* V = workspace + plan.splits * plan.s_size + thread_index() * (plan.v_size + plan.d_size);
@@ -169,7 +178,7 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
     for (int split = 0; split < plan.splits; ++split) {
       for (int b = 0; b < blocks; ++b) {
         const int ic = b * plan.slab, channels = min(plan.slab, IC - ic);
-        float* S = workspace + split * plan.s_size + static_cast<std::ptrdiff_t>(ic) * OC;
+        float* S = workspace + split * plan.s_size + static_cast<std::ptrdiff_t>(ic) * plan.s_row;
         const auto bound = [&](int i) {
           return static_cast<int>(static_cast<std::ptrdiff_t>(count) * i / plan.splits);
         };
@@ -185,7 +194,7 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
           for (int position = 0; position < kPositions; ++position) {
             sum_products(plan, V + position * plan.chunk * plan.v_row,
                          D + position * plan.chunk * plan.d_row, tiles, 0, channels, 0, OC,
-                         first > begin, S + position * position_size, OC);
+                         first > begin, S + position * position_size, plan.s_row);
           }
         }
       }
@@ -193,7 +202,7 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
     // Row ic of every position: the sums of the splits, added in order, then transformed.
 #pragma omp for schedule(static)
     for (int ic = 0; ic < IC; ++ic) {
-      float* sum = workspace + static_cast<std::ptrdiff_t>(ic) * OC;
+      float* sum = workspace + static_cast<std::ptrdiff_t>(ic) * plan.s_row;
       for (int position = 0; position < kPositions; ++position) {
         float* to = sum + position * position_size;
         for (int split = 1; split < plan.splits; ++split) {

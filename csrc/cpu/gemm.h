@@ -51,36 +51,44 @@ template <int M>
 // one is cut short, and columns that both hold are computed twice, to the same bits.
 [[gnu::always_inline]] inline int second(int columns) { return columns - kLanes; }
 
+// M rows of whole vectors at `c`, ldc apart; a second one begins at `second`.
+template <int Vectors, int M>
+[[gnu::always_inline]] inline void load_vectors(const float* c, std::ptrdiff_t ldc, int second,
+                                                Accumulators<M>& acc) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+    acc.v[m][0] = load(c + m * ldc);
+    acc.v[m][1] = Vectors > 1 ? load(c + m * ldc + second) : vfloat{};
+  }
+}
+
+template <int Vectors, int M>
+[[gnu::always_inline]] inline void store_vectors(const Accumulators<M>& acc, int second, float* c,
+                                                 std::ptrdiff_t ldc) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+    store(c + m * ldc, acc.v[m][0]);
+    if constexpr (Vectors > 1) store(c + m * ldc + second, acc.v[m][1]);
+  }
+}
+
 // `c` holds M rows, ldc apart, of which the first `columns` <= kPanel elements count.
 template <int M>
 [[gnu::always_inline]] inline void load_tile(const float* c, std::ptrdiff_t ldc, int columns,
                                              Accumulators<M>& acc) {
-  if (columns < kLanes) {
-    for (int m = 0; m < M; ++m) {
-      acc.v[m][0] = load_part(c + m * ldc, columns);
-      acc.v[m][1] = vfloat{};
-    }
-    return;
-  }
-#pragma GCC unroll 16
+  if (columns >= kLanes) return load_vectors<2>(c, ldc, second(columns), acc);
   for (int m = 0; m < M; ++m) {
-    acc.v[m][0] = load(c + m * ldc);
-    acc.v[m][1] = load(c + m * ldc + second(columns));
+    acc.v[m][0] = load_part(c + m * ldc, columns);
+    acc.v[m][1] = vfloat{};
   }
 }
 
 template <int M>
 [[gnu::always_inline]] inline void store_tile(const Accumulators<M>& acc, int columns, float* c,
                                               std::ptrdiff_t ldc) {
-  if (columns <= kLanes) {
-    for (int m = 0; m < M; ++m) store_part(c + m * ldc, acc.v[m][0], columns);
-    return;
-  }
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) {
-    store(c + m * ldc, acc.v[m][0]);
-    store(c + m * ldc + second(columns), acc.v[m][1]);
-  }
+  if (columns > kLanes) return store_vectors<2>(acc, second(columns), c, ldc);
+  if (columns == kLanes) return store_vectors<1>(acc, 0, c, ldc);
+  for (int m = 0; m < M; ++m) store_part(c + m * ldc, acc.v[m][0], columns);
 }
 
 template <int M>
@@ -122,31 +130,45 @@ template <int M>
   store_tile(acc, chunk.columns, to, ldc);
 }
 
+// acc += a [M][K] * panel [K], the vectors at 0 and, of two, at `second` of each row of the panel.
+template <int Vectors, int M>
+[[gnu::always_inline]] inline void panel_vectors(int K, const float* a, std::ptrdiff_t lda,
+                                                 const float* panel, int second,
+                                                 Accumulators<M>& acc) {
+  for (int k = 0; k < K; ++k, ++a, panel += kPanel) {
+    const vfloat b0 = load(panel), b1 = Vectors > 1 ? load(panel + second) : vfloat{};
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const vfloat x = splat(a[m * lda]);
+      acc.v[m][0] += x * b0;
+      if constexpr (Vectors > 1) acc.v[m][1] += x * b1;
+    }
+  }
+}
+
 // `columns` <= kPanel columns of the panel count; up to kLanes cost half.
 template <int M>
 [[gnu::always_inline]] inline void panel_kernel(int K, const float* a, std::ptrdiff_t lda,
                                                 const float* panel, int columns,
                                                 Accumulators<M>& acc) {
-  if (columns <= kLanes) {
-    for (int k = 0; k < K; ++k) {
-      const vfloat b0 = load(panel);
-      panel += kPanel;
-#pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) acc.v[m][0] += splat(a[m * lda]) * b0;
-      ++a;
-    }
-    return;
-  }
-  for (int k = 0; k < K; ++k) {
-    const vfloat b0 = load(panel), b1 = load(panel + second(columns));
-    panel += kPanel;
+  if (columns <= kLanes) return panel_vectors<1>(K, a, lda, panel, 0, acc);
+  panel_vectors<2>(K, a, lda, panel, second(columns), acc);
+}
+
+// acc += a [K][M]t * b [K], the vectors at 0 and, of two, at `second` of each row of b.
+template <int Vectors, int M>
+[[gnu::always_inline]] inline void outer_vectors(std::ptrdiff_t K, const float* a,
+                                                 std::ptrdiff_t lda, const float* b,
+                                                 std::ptrdiff_t ldb, int second,
+                                                 Accumulators<M>& acc) {
+  for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
+    const vfloat b0 = load(b), b1 = Vectors > 1 ? load(b + second) : vfloat{};
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-      const vfloat x = splat(a[m * lda]);
+      const vfloat x = splat(a[m]);
       acc.v[m][0] += x * b0;
-      acc.v[m][1] += x * b1;
+      if constexpr (Vectors > 1) acc.v[m][1] += x * b1;
     }
-    ++a;
   }
 }
 
@@ -156,22 +178,12 @@ template <int M>
                                                 std::ptrdiff_t lda, const float* b,
                                                 std::ptrdiff_t ldb, int columns,
                                                 Accumulators<M>& acc) {
-  if (columns <= kLanes) {
-    for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
-      const vfloat b0 = columns == kLanes ? load(b) : load_part(b, columns);
-#pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) acc.v[m][0] += splat(a[m]) * b0;
-    }
-    return;
-  }
+  if (columns > kLanes) return outer_vectors<2>(K, a, lda, b, ldb, second(columns), acc);
+  if (columns == kLanes) return outer_vectors<1>(K, a, lda, b, ldb, 0, acc);
   for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb) {
-    const vfloat b0 = load(b), b1 = load(b + second(columns));
+    const vfloat b0 = load_part(b, columns);
 #pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
-      const vfloat x = splat(a[m]);
-      acc.v[m][0] += x * b0;
-      acc.v[m][1] += x * b1;
-    }
+    for (int m = 0; m < M; ++m) acc.v[m][0] += splat(a[m]) * b0;
   }
 }
 

@@ -1,0 +1,61 @@
+// Stores that bypass the caches, for results that are larger than the caches anyhow.
+//
+// An ordinary store first fetches the line that it overwrites, so that writing costs as much again
+// as reading, and pushes out of the caches what the kernel still needs. A streaming store does
+// neither, if whole cache lines are written at once: one AVX-512 vector is one line. With narrower
+// vectors the ops' order of writing would leave half-filled lines waiting, which costs more than it
+// saves.
+#pragma once
+
+#if UNET_LANES == 16
+#include <immintrin.h>
+#endif
+
+#include <cstdint>
+
+#include "core/view.h"
+#include "cpu/simd.h"
+
+namespace unet::cpu::UNET_ISA {
+namespace {
+
+constexpr std::ptrdiff_t kLineBytes = 64;
+
+// What a next op would still find in a cache of the usual size is not streamed.
+constexpr std::ptrdiff_t kMinStreamedBytes = 12 << 20;
+
+// Whether to stream all whole vectors of `target` that begin at a multiple of kLanes channels.
+[[maybe_unused]] inline bool worth_streaming(View target) {
+  const auto whole = [](std::ptrdiff_t floats) { return floats * 4 % kLineBytes == 0; };
+  return UNET_LANES * 4 == kLineBytes && target.count() * 4 >= kMinStreamedBytes &&
+         reinterpret_cast<std::uintptr_t>(target.data) % kLineBytes == 0 &&
+         whole(target.pixel_stride) && whole(target.row_stride) && whole(target.image_stride);
+}
+
+// `p` is the beginning of a cache line.
+[[gnu::always_inline]] inline void stream(float* p, vfloat v) {
+#if UNET_LANES == 16
+  _mm512_stream_ps(p, v);
+#else
+  store(p, v);
+#endif
+}
+
+template <bool Streamed>
+[[gnu::always_inline]] inline void store_or_stream(float* p, vfloat v) {
+  if constexpr (Streamed) {
+    stream(p, v);
+  } else {
+    store(p, v);
+  }
+}
+
+// Each thread calls it after its last streaming store and before another may read.
+[[gnu::always_inline]] inline void finish_streaming() {
+#if UNET_LANES == 16
+  _mm_sfence();
+#endif
+}
+
+}  // namespace
+}  // namespace unet::cpu::UNET_ISA
