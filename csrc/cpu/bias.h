@@ -19,16 +19,29 @@ constexpr int kBiasChunks = 64;
   return static_cast<std::ptrdiff_t>(kBiasChunks) * OC;
 }
 
-// sum[V * kLanes] += all pixels of a row.
+// sum[V * kLanes] += `count` rows.
 template <int V>
-[[gnu::always_inline]] inline void add_pixels(const float* row, int pixels, std::ptrdiff_t stride,
-                                              float* sum) {
+[[gnu::always_inline]] inline void add_vectors(const float* rows, int count, std::ptrdiff_t stride,
+                                               float* sum) {
   vfloat acc[V];
   for (int v = 0; v < V; ++v) acc[v] = load(sum + v * kLanes);
-  for (int w = 0; w < pixels; ++w) {
-    for (int v = 0; v < V; ++v) acc[v] += load(row + w * stride + v * kLanes);
+  for (int r = 0; r < count; ++r) {
+    for (int v = 0; v < V; ++v) acc[v] += load(rows + r * stride + v * kLanes);
   }
   for (int v = 0; v < V; ++v) store(sum + v * kLanes, acc[v]);
+}
+
+// sum[columns] += `count` rows, `stride` apart.
+[[maybe_unused]] inline void add_rows(const float* rows, int count, std::ptrdiff_t stride,
+                                      int columns, float* sum) {
+  int c = 0;
+  for (; c + 4 * kLanes <= columns; c += 4 * kLanes) {
+    add_vectors<4>(rows + c, count, stride, sum + c);
+  }
+  for (; c + kLanes <= columns; c += kLanes) add_vectors<1>(rows + c, count, stride, sum + c);
+  for (; c < columns; ++c) {
+    for (int r = 0; r < count; ++r) sum[c] += rows[r * stride + c];
+  }
 }
 
 [[maybe_unused]] inline void bias_backward(const Context& ctx, ConstView top_diff, bool accumulate,
@@ -42,17 +55,8 @@ template <int V>
     const int begin = static_cast<int>(static_cast<std::ptrdiff_t>(rows) * chunk / chunks);
     const int end = static_cast<int>(static_cast<std::ptrdiff_t>(rows) * (chunk + 1) / chunks);
     for (int row = begin; row < end; ++row) {
-      const float* diff = top_diff.pixel(row / top_diff.h, row % top_diff.h, 0);
-      int c = 0;
-      for (; c + 4 * kLanes <= OC; c += 4 * kLanes) {
-        add_pixels<4>(diff + c, top_diff.w, top_diff.pixel_stride, sum + c);
-      }
-      for (; c + kLanes <= OC; c += kLanes) {
-        add_pixels<1>(diff + c, top_diff.w, top_diff.pixel_stride, sum + c);
-      }
-      for (; c < OC; ++c) {
-        for (int w = 0; w < top_diff.w; ++w) sum[c] += diff[w * top_diff.pixel_stride + c];
-      }
+      add_rows(top_diff.pixel(row / top_diff.h, row % top_diff.h, 0), top_diff.w,
+               top_diff.pixel_stride, OC, sum);
     }
   }
   for (int c = 0; c < OC; ++c) {

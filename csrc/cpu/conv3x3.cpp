@@ -4,7 +4,7 @@
 //   conv3x3_winograd_weights.cpp   backward_weights by F(4x4,3x3)
 #include "cpu/conv3x3.h"
 
-#include "cpu/bias.h"
+#include "cpu/simd.h"
 
 namespace unet::cpu::UNET_ISA {
 namespace {
@@ -39,18 +39,14 @@ void conv3x3_backward_weights(const Context& ctx, ConstView bottom, ConstView to
   const auto backward = use_winograd(algorithm, weight_diff.ic, weight_diff.oc)
                             ? winograd::backward_weights
                             : direct::backward_weights;
-  backward(ctx, bottom, top_diff, accumulate, workspace.data, weight_diff);
-  if (bias_diff.data != nullptr) {
-    bias_backward(ctx, top_diff, accumulate, workspace.data, bias_diff);
-  }
+  backward(ctx, bottom, top_diff, accumulate, workspace.data, weight_diff, bias_diff);
 }
 
 std::ptrdiff_t conv3x3_workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pass,
                                  Algorithm algorithm) {
   const auto workspace =
       use_winograd(algorithm, shape.ic, shape.oc) ? winograd::workspace : direct::workspace;
-  return max(workspace(ctx, shape, pass),
-             pass == Pass::kBackwardWeights ? bias_workspace(shape.oc) : 0);
+  return workspace(ctx, shape, pass);
 }
 
 }  // namespace unet::cpu::UNET_ISA

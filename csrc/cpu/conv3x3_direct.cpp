@@ -15,6 +15,7 @@
 //
 // Cost      18*N*IC*OC*OH*OW flop in every pass; compute-bound from about 8 channels
 // Order     of every sum: chunk of input channels, kh, kw, input channel
+#include "cpu/bias.h"
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
 
@@ -199,7 +200,7 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, f
 }
 
 void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                      float* workspace, Filter weight_diff) {
+                      float* workspace, Filter weight_diff, Span bias_diff) {
   const int IC = bottom.c, rows = top_diff.n * top_diff.h;
   const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(9) * IC * top_diff.c;
   const int splits = weight_splits({bottom.n, IC, bottom.h, bottom.w, top_diff.c});
@@ -231,6 +232,7 @@ void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, 
       weight_diff.data[i] = sum;
     }
   }
+  if (bias_diff.data != nullptr) bias_backward(ctx, top_diff, accumulate, workspace, bias_diff);
 }
 
 std::ptrdiff_t workspace(const Context&, const Conv3x3Shape& s, Pass pass) {
@@ -243,7 +245,7 @@ std::ptrdiff_t workspace(const Context&, const Conv3x3Shape& s, Pass pass) {
     case Pass::kBackwardWeights:
       break;
   }
-  return static_cast<std::ptrdiff_t>(9) * s.ic * s.oc * weight_splits(s);
+  return max(static_cast<std::ptrdiff_t>(9) * s.ic * s.oc * weight_splits(s), bias_workspace(s.oc));
 }
 
 }  // namespace unet::cpu::UNET_ISA::direct

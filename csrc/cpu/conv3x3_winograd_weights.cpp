@@ -4,6 +4,9 @@
 //                                                      +--> S [36][IC][OC] = Vt D --> weight_diff
 //   top_diff tiles  --transform--> D [36][tiles][OC] --+
 //
+// The gradient of the bias comes along: At has a row of ones, so that one position of D holds the
+// sum of each tile of the top_diff.
+//
 // The sum over tiles is the long dimension of the product. Two ways to cut it, chosen by size:
 //   splits   many tiles, few channels: each thread takes a part of the tiles and a block of input
 //            channels through all steps, chunk by chunk in its own cache; the sums of the parts are
@@ -16,6 +19,7 @@
 // depend on the number of threads.
 //
 // Cost      4.5*N*IC*OC*OH*OW flop in the products
+#include "cpu/bias.h"
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
 #include "cpu/winograd.h"
@@ -61,6 +65,7 @@ struct Plan {
       chunk = min(max(chunk, 32), grid.count());
       splits = static_cast<int>(min<std::ptrdiff_t>(kSumFloats / s_size, kMaxSplits));
       splits = static_cast<int>(min<std::ptrdiff_t>(splits, ceil_div(grid.count(), chunk)));
+      s_size += s_row;  // a last row: the sums of the top_diff
     } else {
       chunk = grid.count();
       const auto fit = kSlabFloats / (static_cast<std::ptrdiff_t>(kPositions) * chunk);
@@ -141,6 +146,14 @@ void sum_products(const Plan& plan, const float* v, const float* d, int tiles, i
   }
 }
 
+// sum[columns] (+)= the top_diff's channels from `oc` on, over all pixels of the tiles.
+void sum_top_diff(const Plan& plan, const float* D, int tiles, int oc, int columns, bool add,
+                  float* sum) {
+  constexpr int kOnes = kWindow + 1;  // the position (1, 1)
+  for (int c = 0; c < columns && !add; ++c) sum[c] = 0.0f;
+  add_rows(D + kOnes * plan.chunk * plan.d_row + oc, tiles, plan.d_row, columns, sum);
+}
+
 // Row `r` (one input channel) of S, positions s_stride apart, to weight_diff[:, ic, oc ..
 // +columns).
 void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int columns,
@@ -166,10 +179,13 @@ void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int
 }
 
 void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                     const Plan& plan, float* workspace, Filter weight_diff) {
+                     const Plan& plan, float* workspace, Filter weight_diff, Span bias_diff) {
   const int IC = plan.IC, OC = plan.OC, count = plan.grid.count();
   const int blocks = static_cast<int>(ceil_div(IC, plan.slab));
   const std::ptrdiff_t position_size = static_cast<std::ptrdiff_t>(IC) * plan.s_row;
+  const auto bias_sum = [&](int split) {
+    return workspace + split * plan.s_size + kPositions * position_size;
+  };
 #pragma omp parallel num_threads(ctx.threads)
   {
     float* V = workspace + plan.splits * plan.s_size + thread_index() * (plan.v_size + plan.d_size);
@@ -191,6 +207,7 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
             transform_bottom(bottom, plan, first + t, t, ic, channels, V);
             transform_top_diff(top_diff, plan, first + t, t, D);
           }
+          if (b == 0) sum_top_diff(plan, D, tiles, 0, OC, first > begin, bias_sum(split));
           for (int position = 0; position < kPositions; ++position) {
             sum_products(plan, V + position * plan.chunk * plan.v_row,
                          D + position * plan.chunk * plan.d_row, tiles, 0, channels, 0, OC,
@@ -213,10 +230,15 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
       transform_sums(sum, position_size, ic, 0, OC, accumulate, weight_diff);
     }
   }
+  for (int oc = 0; oc < bias_diff.size; ++oc) {
+    float sum = accumulate ? bias_diff.data[oc] : 0.0f;
+    for (int split = 0; split < plan.splits; ++split) sum += bias_sum(split)[oc];
+    bias_diff.data[oc] = sum;
+  }
 }
 
 void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                    const Plan& plan, float* workspace, Filter weight_diff) {
+                    const Plan& plan, float* workspace, Filter weight_diff, Span bias_diff) {
   float* V = workspace;
   float* D = V + plan.v_size;
   const int IC = plan.IC, OC = plan.OC, tiles = plan.grid.count();
@@ -242,6 +264,9 @@ void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bo
         for (int cb = 0; cb < column_blocks; ++cb) {
           const int ic = rb * plan.block_rows, rows = min(plan.block_rows, channels - ic);
           const int oc = cb * kColumns, columns = min(kColumns, OC - oc);
+          if (slab == 0 && rb == 0 && bias_diff.size > 0) {
+            sum_top_diff(plan, D, tiles, oc, columns, accumulate, bias_diff.data + oc);
+          }
           for (int position = 0; position < kPositions; ++position) {
             sum_products(plan, V + position * plan.chunk * plan.v_row,
                          D + position * plan.chunk * plan.d_row, tiles, ic, rows, oc, columns,
@@ -260,10 +285,10 @@ void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bo
 }  // namespace
 
 void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                      float* workspace, Filter weight_diff) {
+                      float* workspace, Filter weight_diff, Span bias_diff) {
   const Plan plan({bottom.n, bottom.c, bottom.h, bottom.w, top_diff.c});
   const auto cut = plan.splits > 0 ? backward_splits : backward_slabs;
-  cut(ctx, bottom, top_diff, accumulate, plan, workspace, weight_diff);
+  cut(ctx, bottom, top_diff, accumulate, plan, workspace, weight_diff, bias_diff);
 }
 
 std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape) {
