@@ -25,6 +25,7 @@ namespace {
 constexpr int kChunk = 128;        // input channels summed in registers at a time
 constexpr int kStripPixels = 512;  // output pixels that share a weight panel in the L2 cache
 constexpr int kMaxSplits = 16;     // of the pixels in backward_weights
+constexpr int kFewChannels = 4;    // input channels, at most, whose taps are the rows of a tile
 constexpr std::ptrdiff_t kSplitFloats = 2 << 20;  // budget for all partial sums, 8 MB
 
 std::ptrdiff_t packed_weights(int IC, int OC) { return 9 * IC * round_up(OC, kPanel); }
@@ -87,14 +88,16 @@ template <int M>
 
 // One strip of output rows times one panel of output channels.
 void correlate_strip(ConstView bottom, int K, const float* panel, const float* bias, FusedRelu relu,
-                     int n, int row_begin, int row_end, int oc, View top) {
+                     int n, int row_begin, int row_end, int oc, bool large, View top) {
   const int columns = min(kPanel, top.c - oc);
+  const bool streamed = large && K <= kChunk && columns % kLanes == 0;
   float start[kPanel] = {};
   for (int i = 0; i < columns && bias != nullptr; ++i) start[i] = bias[oc + i];
   for (int k0 = 0; k0 < K; k0 += kChunk) {
     const int count = min(kChunk, K - k0);
-    const ChunkOfPanel chunk{count, panel, k0 == 0 ? start : nullptr, columns,
-                             k0 + count == K ? relu : FusedRelu{}};
+    const ChunkOfPanel chunk{
+        count,   panel, k0 == 0 ? start : nullptr, columns, k0 + count == K ? relu : FusedRelu{},
+        streamed};
     for (int oh = row_begin; oh < row_end; ++oh) {
       for (int ow = 0; ow < top.w; ow += kRows) {
         with_rows(min(kRows, top.w - ow), [&](auto rows) {
@@ -106,6 +109,7 @@ void correlate_strip(ConstView bottom, int K, const float* panel, const float* b
     }
     panel += 9 * count * kPanel;
   }
+  if (streamed) finish_streaming();
 }
 
 void correlate(const Context& ctx, ConstView bottom, const float* packed, const float* bias,
@@ -117,13 +121,14 @@ void correlate(const Context& ctx, ConstView bottom, const float* packed, const 
   // Wide layers cut the channels among the threads, large images the rows.
   const int group = static_cast<std::ptrdiff_t>(strips) * top.n >= 32 ? panels : 1;
   const int groups = panels / group;
+  const bool large = worth_streaming(top);
 #pragma omp parallel for collapse(3) schedule(dynamic, 1) num_threads(ctx.threads)
   for (int g = 0; g < groups; ++g) {
     for (int n = 0; n < top.n; ++n) {
       for (int s = 0; s < strips; ++s) {
         for (int p = g * group; p < (g + 1) * group; ++p) {
           correlate_strip(bottom, K, packed + static_cast<std::ptrdiff_t>(p) * 9 * K * kPanel, bias,
-                          relu, n, s * strip, min((s + 1) * strip, top.h), p * kPanel, top);
+                          relu, n, s * strip, min((s + 1) * strip, top.h), p * kPanel, large, top);
         }
       }
     }
@@ -137,6 +142,29 @@ int weight_splits(const Conv3x3Shape& s) {
                                               static_cast<std::ptrdiff_t>(s.n) * (s.ih - 2)));
 }
 
+// The same sums for few input channels, which would leave most rows of a tile empty: one row of the
+// image, one input channel and kLanes output channels. Rows of the tile are the nine taps, that lie
+// tap_stride apart in `to`.
+void sum_taps(ConstView bottom, ConstView top_diff, int n, int oh, int ic, int oc,
+              std::ptrdiff_t tap_stride, float* to) {
+  vfloat acc[9];
+#pragma GCC unroll 9
+  for (int tap = 0; tap < 9; ++tap) acc[tap] = load(to + tap * tap_stride);
+  const float* diff = top_diff.pixel(n, oh, 0) + oc;
+  const float* from = bottom.pixel(n, oh, 0) + ic;
+  for (int ow = 0; ow < top_diff.w; ++ow) {
+    const vfloat y = load(diff);
+#pragma GCC unroll 9
+    for (int tap = 0; tap < 9; ++tap) {
+      acc[tap] += splat(from[tap / 3 * bottom.row_stride + tap % 3 * bottom.pixel_stride]) * y;
+    }
+    diff += top_diff.pixel_stride;
+    from += bottom.pixel_stride;
+  }
+#pragma GCC unroll 9
+  for (int tap = 0; tap < 9; ++tap) store(to + tap * tap_stride, acc[tap]);
+}
+
 // to [9][IC][OC] += the rows [begin, end) of all images, input channels [ic, ic + channels).
 void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end, int ic,
                         int channels, float* to) {
@@ -145,7 +173,14 @@ void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end
   for (int row = begin; row < end; ++row) {
     const int n = row / top_diff.h, oh = row % top_diff.h;
     const float* diff = top_diff.pixel(n, oh, 0);
-    for (int oc = 0; oc < OC; oc += kPanel) {
+    int whole = 0;  // output channels that are summed with the taps as rows
+    for (; IC <= kFewChannels && whole + kLanes <= OC; whole += kLanes) {
+      for (int c = ic; c < ic + channels; ++c) {
+        sum_taps(bottom, top_diff, n, oh, c, whole, static_cast<std::ptrdiff_t>(IC) * OC,
+                 to + static_cast<std::ptrdiff_t>(c) * OC + whole);
+      }
+    }
+    for (int oc = whole; oc < OC; oc += kPanel) {
       const int columns = min(kPanel, OC - oc);
       for (int tap = 0; tap < 9; ++tap) {
         const float* from = bottom.pixel(n, oh + tap / 3, tap % 3);

@@ -28,7 +28,7 @@ namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
 constexpr std::ptrdiff_t kMaxSplitFloats = 3 << 20;  // S of the cut by splits: 12 MB
-constexpr std::ptrdiff_t kMaxSlabFloats = 6 << 20;   // V and D of the cut by slabs: 25 MB
+constexpr std::ptrdiff_t kMaxSlabFloats = 3 << 20;   // V and D of the cut by slabs: 12 MB
 constexpr std::ptrdiff_t kSumFloats = 3 << 21;       // S of all splits together: 24 MB
 constexpr int kMaxSplits = 16;
 constexpr int kSplitChannels = 128;               // input channels that one thread takes

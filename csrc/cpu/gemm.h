@@ -24,6 +24,7 @@
 
 #include "core/activation.h"
 #include "cpu/simd.h"
+#include "cpu/stream.h"
 
 namespace unet::cpu::UNET_ISA {
 namespace {
@@ -62,13 +63,13 @@ template <int Vectors, int M>
   }
 }
 
-template <int Vectors, int M>
+template <int Vectors, bool Streamed = false, int M>
 [[gnu::always_inline]] inline void store_vectors(const Accumulators<M>& acc, int second, float* c,
                                                  std::ptrdiff_t ldc) {
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
-    store(c + m * ldc, acc.v[m][0]);
-    if constexpr (Vectors > 1) store(c + m * ldc + second, acc.v[m][1]);
+    store_or_stream<Streamed>(c + m * ldc, acc.v[m][0]);
+    if constexpr (Vectors > 1) store_or_stream<Streamed>(c + m * ldc + second, acc.v[m][1]);
   }
 }
 
@@ -110,6 +111,7 @@ struct ChunkOfPanel {
   const float* start;  // [kPanel] to begin with, or null to go on with what the target holds
   int columns;         // of the panel that the target has
   FusedRelu relu;      // of the last chunk
+  bool streamed;       // the result, whose columns are whole vectors
 };
 
 // Before and after the products of M rows of the target at `to`, ldc apart.
@@ -127,7 +129,9 @@ template <int M>
 [[gnu::always_inline]] inline void end_tile(const ChunkOfPanel& chunk, Accumulators<M>& acc,
                                             float* to, std::ptrdiff_t ldc) {
   if (chunk.relu.on) apply_relu(chunk.relu, acc);
-  store_tile(acc, chunk.columns, to, ldc);
+  if (!chunk.streamed) return store_tile(acc, chunk.columns, to, ldc);
+  if (chunk.columns > kLanes) return store_vectors<2, true>(acc, kLanes, to, ldc);
+  store_vectors<1, true>(acc, 0, to, ldc);
 }
 
 // acc += a [M][K] * panel [K], the vectors at 0 and, of two, at `second` of each row of the panel.

@@ -113,17 +113,19 @@ template <int M>
 
 // Rows [begin, end) of image n of one dest, times one panel that starts at channel c.
 void multiply_strip(const Product& product, const ConstView* source, View dest, const float* panel,
-                    int n, int begin, int end, int c) {
+                    int n, int begin, int end, int c, bool large) {
   const int K = source[0].c, columns = min(kPanel, dest.c - c), step = even_rows(dest.w);
   const int size = chunk_of(K);
+  const bool streamed = size == K && product.sources == 1 && columns % kLanes == 0 && large;
   float bias[kPanel] = {};
   for (int i = 0; i < columns && product.bias != nullptr; ++i) bias[i] = product.bias[c + i];
   for (int t = 0; t < product.sources; ++t) {
     for (int k = 0; k < K; k += size) {
       const int count = min(size, K - k);
       const bool first = t == 0 && k == 0, last = t + 1 == product.sources && k + count == K;
-      const ChunkOfPanel chunk{count, panel, first ? bias : nullptr, columns,
-                               last ? product.relu : FusedRelu{}};
+      const ChunkOfPanel chunk{
+          count,   panel, first ? bias : nullptr, columns, last ? product.relu : FusedRelu{},
+          streamed};
       for (int h = begin; h < end; ++h) {
         for (int w = 0; w < dest.w; w += step) {
           with_rows(min(step, dest.w - w), [&](auto rows) {
@@ -136,6 +138,7 @@ void multiply_strip(const Product& product, const ConstView* source, View dest, 
       panel += count * kPanel;
     }
   }
+  if (streamed) finish_streaming();
 }
 
 // Rows [begin, end) of image n of the source, copied to where tile rows do not collide. The view
@@ -225,6 +228,7 @@ void multiply(const Context& ctx, const Product& product, const Taps& taps, floa
   const int groups =
       static_cast<int>(min<std::ptrdiff_t>(pairs, ceil_div(kMultiplyUnits, first.n * strips)));
   const std::ptrdiff_t panel_floats = static_cast<std::ptrdiff_t>(product.sources) * K * kPanel;
+  const bool large = worth_streaming(product.dest[0], product.dests);
   const bool collides = first.pixel_stride % kCollidingStride == 0;
   float* const packed = at_cache_line(workspace);
   pack(ctx, product, taps, packed);
@@ -245,7 +249,7 @@ void multiply(const Context& ctx, const Product& product, const Taps& taps, floa
         }
         for (int i = pairs * group / groups; i < pairs * (group + 1) / groups; ++i) {
           multiply_strip(product, source, product.dest[i / panels], packed + i * panel_floats, n,
-                         begin, end, i % panels * kPanel);
+                         begin, end, i % panels * kPanel, large);
         }
       }
     }

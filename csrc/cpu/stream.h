@@ -24,10 +24,11 @@ constexpr std::ptrdiff_t kLineBytes = 64;
 // What a next op would still find in a cache of the usual size is not streamed.
 constexpr std::ptrdiff_t kMinStreamedBytes = 12 << 20;
 
-// Whether to stream all whole vectors of `target` that begin at a multiple of kLanes channels.
-[[maybe_unused]] inline bool worth_streaming(View target) {
+// Whether to stream all whole vectors of `target`, one of `parts` of a blob, that begin at a
+// multiple of kLanes channels.
+[[maybe_unused]] inline bool worth_streaming(View target, int parts = 1) {
   const auto whole = [](std::ptrdiff_t floats) { return floats * 4 % kLineBytes == 0; };
-  return UNET_LANES * 4 == kLineBytes && target.count() * 4 >= kMinStreamedBytes &&
+  return UNET_LANES * 4 == kLineBytes && parts * target.count() * 4 >= kMinStreamedBytes &&
          reinterpret_cast<std::uintptr_t>(target.data) % kLineBytes == 0 &&
          whole(target.pixel_stride) && whole(target.row_stride) && whole(target.image_stride);
 }
