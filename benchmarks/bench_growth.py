@@ -6,14 +6,21 @@ sums, so that they can be compared across sizes.
 
 from __future__ import annotations
 
-from benchmarks import peers, report, timing
+from benchmarks import report, timing
 from benchmarks.peers.problem import Problem
+from benchmarks.worker import Worker
 from unet_native import _core
 
-# tile, width, threads; the second is what the others are compared with
-CASES = ((316, 64, 0), (572, 64, 0), (1020, 64, 0), (1532, 64, 0))
-CASES += ((572, 32, 0), (572, 16, 0), (572, 64, 1))
-REFERENCE = (572, 64, 0)
+Case = tuple[int, int, int]  # tile, width, threads
+
+THREADS = _core.default_threads()
+REFERENCE: Case = (572, 64, THREADS)
+CASES: tuple[Case, ...] = (
+    *((tile, 64, THREADS) for tile in (316, 444, 1020, 1532)),
+    *((572, width, THREADS) for width in (32, 16)),
+    (572, 64, 1),
+)
+WARM_UP = 2
 
 
 def flop(tile: int, width: int) -> int:
@@ -29,27 +36,43 @@ def flop(tile: int, width: int) -> int:
     return total
 
 
+def race(mode: str, case: Case, repeats: int) -> tuple[list[float], list[float]]:
+    """Seconds of the reference and of a case, each in a process of its own, taking turns."""
+    workers = [Worker("unet_native", mode, *one) for one in (REFERENCE, case)]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(WARM_UP + repeats):
+        for worker, found in zip(workers, seconds, strict=True):
+            took = worker.run()
+            if turn >= WARM_UP:
+                found.append(took)
+    for worker in workers:
+        worker.close()
+    return seconds
+
+
 def main() -> None:
-    threads = _core.default_threads()
     rows = []
     for mode, passes in (("forward", 1), ("step", 3)):
-        speeds, medians = {}, {}
-        for case in (REFERENCE, *(case for case in CASES if case != REFERENCE)):
-            tile, width, wanted = case
-            iterate = peers.make("unet_native", mode, tile, width, wanted or threads)
-            repeats = 3 if tile > 600 else 7
-            seconds = timing.alternate({"": iterate}, repeats=repeats, warm_up=2)[""]
-            medians[case] = timing.median(seconds)
-            speeds[case] = passes * flop(tile, width) / medians[case]
-            share = speeds[case] / speeds[REFERENCE]
-            row = [mode, f"{tile}", f"{width}", f"{wanted or threads}"]
-            row += [f"{medians[case] * 1e3:.0f}", f"{speeds[case] / 1e9:.0f}", f"{share:.2f}"]
+        for case in CASES:
+            tile, width, threads = case
+            reference, seconds = race(mode, case, repeats=5 if tile > 600 else 15)
+            work = flop(tile, width) / flop(*REFERENCE[:2])
+            share = work * timing.median(
+                [theirs / ours for theirs, ours in zip(reference, seconds, strict=True)]
+            )
+            median = timing.median(seconds)
+            row = [mode, f"{tile}", f"{width}", f"{threads}", f"{median * 1e3:.0f}"]
+            row += [f"{passes * flop(tile, width) / median / 1e9:.0f}", f"{share:.2f}"]
             rows.append(row)
             print("  ".join(row), flush=True)
     report.write_section(
         "growth",
         "Growth",
-        [timing.machine(threads), "share: of the speed at 572 pixels, width 64, all threads."],
+        [
+            timing.machine(THREADS),
+            f"share: of the GFLOP/s at 572 pixels, width 64, {THREADS} threads, which took turns "
+            "with each case: the median of the ratios of neighbouring runs.",
+        ],
         ["mode", "tile", "width", "threads", "median ms", "GFLOP/s", "share"],
         rows,
     )

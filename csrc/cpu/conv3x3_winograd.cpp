@@ -26,7 +26,7 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kMaxFilterFloats = 5 << 20;  // transformed filters kept whole: 20 MB
+constexpr std::ptrdiff_t kMaxFilterFloats = 3 << 20;  // transformed filters kept whole: 12 MB
 constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
 constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut by tiles: 448 KB
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
@@ -164,8 +164,9 @@ void transform_source(ConstView source, int padding, const Plan& plan, int tile,
 }
 
 // M [36][tiles][kPanel] (+)= V [36][.. from `t` on][k .. k + channels) * U [36][channels][kPanel],
-// of which the first `Vectors` vectors count.
-template <int Vectors, bool Add>
+// of which the first `Vectors` vectors count. V lies in the L2 cache where the product is complete,
+// in a farther one where it is added to another.
+template <int Vectors, bool Whole, bool Add>
 void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
               const float* U, float* M) {
   const int step = even_rows(tiles);
@@ -174,6 +175,8 @@ void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int cha
     const float* u = U + position * plan.filter_stride;
     float* m = M + position * Plan::product_stride(tiles);
     for (int i = 0; i < tiles; i += step) {
+      // The next tile, or the first one of the next position.
+      const std::ptrdiff_t ahead = i + step < tiles ? step : plan.block - i;
       with_rows(min(step, tiles - i), [&](auto rows) {
         Accumulators<decltype(rows)::value> acc;
         if constexpr (Add) {
@@ -181,19 +184,31 @@ void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int cha
         } else {
           clear(acc);
         }
-        panel_vectors<Vectors>(channels, v + i * plan.row, plan.row, u, kLanes, acc);
+        const float* a = v + i * plan.row;
+        if constexpr (Whole) {
+          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, acc);
+        } else {
+          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, ahead * plan.row, acc);
+        }
         store_vectors<Vectors>(acc, kLanes, m + i * kPanel, kPanel);
       });
     }
   }
 }
 
-// The same for `columns` <= kPanel columns.
-void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
-              const float* U, int columns, bool add, float* M) {
-  const auto products = columns <= kLanes ? (add ? multiply<1, true> : multiply<1, false>)
-                                          : (add ? multiply<2, true> : multiply<2, false>);
-  products(plan, V, t, tiles, k, channels, U, M);
+// All source channels at once, for `columns` <= kPanel columns.
+void multiply_whole(const Plan& plan, const float* V, int tiles, const float* U, int columns,
+                    float* M) {
+  const auto products = columns <= kLanes ? multiply<1, true, false> : multiply<2, true, false>;
+  products(plan, V, 0, tiles, 0, plan.K, U, M);
+}
+
+// The source channels [k, k + channels) of the tiles from `t` on.
+void multiply_chunk(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
+                    const float* U, int columns, float* M) {
+  const auto first = columns <= kLanes ? multiply<1, false, false> : multiply<2, false, false>;
+  const auto further = columns <= kLanes ? multiply<1, false, true> : multiply<2, false, true>;
+  (k == 0 ? first : further)(plan, V, t, tiles, k, channels, U, M);
 }
 
 // Row t of M [36][tiles][kPanel] to tile `tile` of the target, channels [n, n + kPanel).
@@ -256,7 +271,7 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
       for (int t = 0; t < tiles; ++t) transform_source(source, padding, plan, first + t, t, V);
       for (int p = 0; p < plan.panels; ++p) {
         const int columns = min(kPanel, plan.columns - p * kPanel);
-        multiply(plan, V, 0, tiles, 0, plan.K, U + p * panel_floats, columns, false, M);
+        multiply_whole(plan, V, tiles, U + p * panel_floats, columns, M);
         for (int t = 0; t < tiles; ++t) {
           finish(plan, M, tiles, t, first + t, p * kPanel, bias, relu, target);
         }
@@ -293,7 +308,7 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
             const int channels = min(kChannels, plan.K - k);
             transform_filters(filter, p * kPanel, k, k + channels, plan.filter_stride, U);
             const int columns = min(kPanel, plan.columns - p * kPanel);
-            multiply(plan, V, begin, part, k, channels, U, columns, k > 0, M);
+            multiply_chunk(plan, V, begin, part, k, channels, U, columns, M);
           }
           for (int t = 0; t < part; ++t) {
             finish(plan, M, part, t, first + begin + t, p * kPanel, bias, relu, target);

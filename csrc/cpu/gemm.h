@@ -150,6 +150,20 @@ template <int Vectors, int M>
   }
 }
 
+// The same, while the M rows that lie `ahead` floats further on are brought into the cache: the
+// rows of the next tile, where these are too far apart for the processor to foresee.
+template <int Vectors, int M>
+[[gnu::always_inline]] inline void panel_vectors(int K, const float* a, std::ptrdiff_t lda,
+                                                 const float* panel, int second,
+                                                 std::ptrdiff_t ahead, Accumulators<M>& acc) {
+  constexpr int kLine = 16;
+  for (int k = 0; k < K; k += kLine, a += kLine, panel += kLine * kPanel) {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) __builtin_prefetch(a + m * lda + ahead);
+    panel_vectors<Vectors>(min(kLine, K - k), a, lda, panel, second, acc);
+  }
+}
+
 // `columns` <= kPanel columns of the panel count; up to kLanes cost half.
 template <int M>
 [[gnu::always_inline]] inline void panel_kernel(int K, const float* a, std::ptrdiff_t lda,
