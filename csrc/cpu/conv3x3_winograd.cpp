@@ -34,6 +34,24 @@ constexpr int kPanelTiles = 112;                      // tiles of M in the cut b
 constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
 constexpr int kGap = 16;        // floats between positions, lest all fall into one cache set
 
+// Where the filters of one panel and some source channels lie: 9 taps of `rows` rows of `lines`
+// cache lines.
+struct FilterBlock {
+  const float* first;
+  std::ptrdiff_t tap_stride, row_stride;
+  int rows, lines;
+};
+
+// Has one of `parts` parts of the block fetched into the L2 cache.
+[[gnu::always_inline]] inline void prefetch(const FilterBlock& block, int part, int parts) {
+  const int all = 9 * block.rows;
+  for (int i = all * part / parts; i < all * (part + 1) / parts; ++i) {
+    const float* p =
+        block.first + i / block.rows * block.tap_stride + i % block.rows * block.row_stride;
+    for (int line = 0; line < block.lines; ++line) __builtin_prefetch(p + line * 16, 0, 2);
+  }
+}
+
 // Filters as seen by one pass. `read` brings tap(h, w) of the columns [n, n + count) of the rows
 // [k, k + rows), rows <= kLanes, into block [rows][kPanel], zero-padded. Where the memory has that
 // order anyhow (`in_order`), `row` is where the columns from n on of row k are.
@@ -49,6 +67,10 @@ struct ForwardFilter {
   void read(int h, int w, int k, int rows, int n, int count, float* block) const {
     const float* from = weight.tap(h, w) + static_cast<std::ptrdiff_t>(k) * weight.oc + n;
     pack_panel(from, weight.oc, rows, count, block);
+  }
+  FilterBlock block(int k, int channels, int n) const {
+    return {row(0, k, n), static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc, channels,
+            kPanel / 16};
   }
 };
 
@@ -77,6 +99,11 @@ struct FlippedFilter {
     for (int i = count; i < kPanel; ++i) {
       for (int r = 0; r < rows; ++r) block[r * kPanel + i] = 0.0f;
     }
+  }
+  FilterBlock block(int k, int channels, int n) const {
+    return {weight.data + static_cast<std::ptrdiff_t>(n) * weight.oc + k,
+            static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc,
+            min(kPanel, weight.ic - n), channels / 16};
   }
 };
 
@@ -168,9 +195,10 @@ void transform_source(ConstView source, int padding, const Plan& plan, int tile,
 // in a farther one where it is added to another.
 template <int Vectors, bool Whole, bool Add>
 void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
-              const float* U, float* M) {
+              const float* U, const FilterBlock& next, float* M) {
   const int step = even_rows(tiles);
   for (int position = 0; position < kPositions; ++position) {
+    if constexpr (!Whole) prefetch(next, position, kPositions);
     const float* v = V + (static_cast<std::ptrdiff_t>(position) * plan.block + t) * plan.row + k;
     const float* u = U + position * plan.filter_stride;
     float* m = M + position * Plan::product_stride(tiles);
@@ -200,15 +228,15 @@ void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int cha
 void multiply_whole(const Plan& plan, const float* V, int tiles, const float* U, int columns,
                     float* M) {
   const auto products = columns <= kLanes ? multiply<1, true, false> : multiply<2, true, false>;
-  products(plan, V, 0, tiles, 0, plan.K, U, M);
+  products(plan, V, 0, tiles, 0, plan.K, U, {}, M);
 }
 
 // The source channels [k, k + channels) of the tiles from `t` on.
 void multiply_chunk(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
-                    const float* U, int columns, float* M) {
+                    const float* U, int columns, const FilterBlock& next, float* M) {
   const auto first = columns <= kLanes ? multiply<1, false, false> : multiply<2, false, false>;
   const auto further = columns <= kLanes ? multiply<1, false, true> : multiply<2, false, true>;
-  (k == 0 ? first : further)(plan, V, t, tiles, k, channels, U, M);
+  (k == 0 ? first : further)(plan, V, t, tiles, k, channels, U, next, M);
 }
 
 // Row t of M [36][tiles][kPanel] to tile `tile` of the target, channels [n, n + kPanel).
@@ -308,7 +336,12 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
             const int channels = min(kChannels, plan.K - k);
             transform_filters(filter, p * kPanel, k, k + channels, plan.filter_stride, U);
             const int columns = min(kPanel, plan.columns - p * kPanel);
-            multiply_chunk(plan, V, begin, part, k, channels, U, columns, M);
+            const bool last = k + channels == plan.K;
+            const int next_k = last ? 0 : k + channels;
+            const int next_p = last ? min(p + ctx.threads, plan.panels - 1) : p;
+            const FilterBlock next =
+                filter.block(next_k, min(kChannels, plan.K - next_k), next_p * kPanel);
+            multiply_chunk(plan, V, begin, part, k, channels, U, columns, next, M);
           }
           for (int t = 0; t < part; ++t) {
             finish(plan, M, part, t, first + begin + t, p * kPanel, bias, relu, target);
