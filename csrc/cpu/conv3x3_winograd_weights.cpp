@@ -13,8 +13,8 @@
 //            added in order. No thread waits for another but at the end.
 //   slabs    few tiles, many channels: D is made once for all tiles, V for a slab of input channels
 //            at a time; a block of S is finished in a thread's own cache and transformed at once,
-//            so that S (four times the weights) is never in memory. Taken where S is large, and
-//            where V and D stay in the L3 cache
+//            so that S (four times the weights) is never in memory. Taken where S is large and V
+//            and D are not, and where V and D stay in the L3 cache
 // Both cuts depend on the shape alone, and the order of every sum with them: the result does not
 // depend on the number of threads.
 //
@@ -27,8 +27,10 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kMaxSplitFloats = 3 << 20;  // S of the cut by splits: 12 MB
-constexpr std::ptrdiff_t kMaxSlabFloats = 3 << 20;   // V and D of the cut by slabs: 12 MB
+constexpr std::ptrdiff_t kFewSums = 1 << 20;         // S that splits keep near: 4 MB
+constexpr std::ptrdiff_t kManySums = 3 << 20;        // S that splits cannot hold at all: 12 MB
+constexpr std::ptrdiff_t kNearSlabFloats = 3 << 20;  // V and D that slabs keep near: 12 MB
+constexpr std::ptrdiff_t kMaxSlabFloats = 18 << 20;  // V and D that slabs may take at all: 75 MB
 constexpr std::ptrdiff_t kSumFloats = 3 << 21;       // S of all splits together: 24 MB
 constexpr int kMaxSplits = 16;
 constexpr int kSplitChannels = 128;               // input channels that one thread takes
@@ -54,11 +56,15 @@ struct Plan {
     s_row = static_cast<int>(round_up(OC, kLanes));
     s_size = static_cast<std::ptrdiff_t>(kPositions) * IC * s_row;
     d_row = row_length(OC);
-    const std::ptrdiff_t tile_floats = kPositions * (row_length(IC) + d_row);
     const auto column_blocks = ceil_div(OC, kBlockPanels * kPanel);
+    const auto floats_with = [&](int channels) {  // V and D of all tiles
+      return kPositions * grid.count() * (row_length(channels) + d_row);
+    };
     const bool cuts_well = 2 * ceil_div(IC, kRows) * column_blocks >= kBlocks;
-    const bool fits = grid.count() * tile_floats <= kMaxSlabFloats;
-    if (s_size <= kMaxSplitFloats && !(fits && cuts_well)) {
+    const bool by_slabs = s_size > kManySums ||
+                          (s_size > kFewSums && floats_with(kBlockRows) <= kMaxSlabFloats) ||
+                          (cuts_well && floats_with(IC) <= kNearSlabFloats);
+    if (!by_slabs) {
       slab = min(IC, kSplitChannels);
       v_row = row_length(slab);
       chunk = static_cast<int>(kChunkFloats / (kPositions * (v_row + d_row)));
@@ -107,19 +113,28 @@ void transform_top_diff(ConstView top_diff, const Plan& plan, int tile, int t, f
                           [](const vfloat* y, vfloat* out) { top_diff_transform(y, out); });
 }
 
-void touch(const float* from, std::ptrdiff_t stride, int rows, int columns) {
-  for (int r = 0; r < rows; ++r) {
-    const volatile float* p = from + r * stride;
-    for (int c = 0; c < columns; c += 16) static_cast<void>(p[c]);
+// What the products of one position have fetched for those of the next one: V and D lie in the L3
+// cache. Each pass over the tiles takes one cache line of every tile.
+struct Ahead {
+  const float *v, *d;
+  std::ptrdiff_t v_row, d_row;
+  int v_lines, lines;
+
+  static constexpr int kLine = 16;
+  bool of_v(int pass) const { return pass % lines < v_lines; }
+  const float* line(int pass) const {
+    const int i = pass % lines;
+    return of_v(pass) ? v + i * kLine : d + (i - v_lines) * kLine;
   }
-}
+  std::ptrdiff_t row(int pass) const { return of_v(pass) ? v_row : d_row; }
+};
 
 // S [rows][Vectors * kLanes], lds apart, (+)= V[tiles][rows]t * D[tiles][Vectors * kLanes].
 template <int Vectors, bool Add>
-void sum_columns(const Plan& plan, const float* v, const float* d, int tiles, int rows, float* S,
-                 std::ptrdiff_t lds) {
+void sum_columns(const Plan& plan, const float* v, const float* d, int tiles, int rows,
+                 const Ahead& ahead, int pass, float* S, std::ptrdiff_t lds) {
   const int step = even_rows(rows);
-  for (int r = 0; r < rows; r += step) {
+  for (int r = 0; r < rows; r += step, ++pass) {
     with_rows(min(step, rows - r), [&](auto m) {
       Accumulators<decltype(m)::value> acc;
       if constexpr (Add) {
@@ -127,7 +142,8 @@ void sum_columns(const Plan& plan, const float* v, const float* d, int tiles, in
       } else {
         clear(acc);
       }
-      outer_vectors<Vectors>(tiles, v + r, plan.v_row, d, plan.d_row, kLanes, acc);
+      outer_vectors<Vectors>(tiles, v + r, plan.v_row, d, plan.d_row, kLanes, ahead.line(pass),
+                             ahead.row(pass), acc);
       store_vectors<Vectors>(acc, kLanes, S + r * lds, lds);
     });
   }
@@ -137,12 +153,19 @@ void sum_columns(const Plan& plan, const float* v, const float* d, int tiles, in
 // Rows of D and S are filled up to whole vectors.
 void sum_products(const Plan& plan, const float* v, const float* d, int tiles, int ic, int rows,
                   int oc, int columns, bool add, float* S, std::ptrdiff_t lds) {
-  touch(v + ic, plan.v_row, tiles, rows);
-  touch(d + oc, plan.d_row, tiles, columns);
-  for (int c = 0; c < columns; c += kPanel) {
+  const int v_lines = static_cast<int>(ceil_div(rows, Ahead::kLine));
+  const int d_lines = static_cast<int>(ceil_div(columns, Ahead::kLine));
+  const Ahead ahead{v + ic + plan.chunk * plan.v_row,
+                    d + oc + plan.chunk * plan.d_row,
+                    plan.v_row,
+                    plan.d_row,
+                    v_lines,
+                    v_lines + d_lines};
+  const int passes = static_cast<int>(ceil_div(rows, even_rows(rows)));
+  for (int c = 0, pass = 0; c < columns; c += kPanel, pass += passes) {
     const auto sum = columns - c <= kLanes ? (add ? sum_columns<1, true> : sum_columns<1, false>)
                                            : (add ? sum_columns<2, true> : sum_columns<2, false>);
-    sum(plan, v + ic, d + oc + c, tiles, rows, S + c, lds);
+    sum(plan, v + ic, d + oc + c, tiles, rows, ahead, pass, S + c, lds);
   }
 }
 
