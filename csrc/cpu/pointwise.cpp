@@ -104,10 +104,14 @@ void pack(const Context& ctx, const Product& product, const Taps& taps, float* p
 // their state in registers and spills accumulators.
 template <int M>
 [[gnu::noinline]] void multiply_tile(const ChunkOfPanel& chunk, const float* a, std::ptrdiff_t lda,
-                                     float* to, std::ptrdiff_t stride) {
+                                     std::ptrdiff_t ahead, float* to, std::ptrdiff_t stride) {
   Accumulators<M> acc;
   begin_tile(chunk, to, stride, acc);
-  panel_kernel(chunk.count, a, lda, chunk.panel, chunk.columns, acc);
+  if (ahead != 0 && chunk.columns == kPanel) {
+    panel_vectors<2>(chunk.count, a, lda, chunk.panel, kLanes, ahead, acc);
+  } else {
+    panel_kernel(chunk.count, a, lda, chunk.panel, chunk.columns, acc);
+  }
   end_tile(chunk, acc, to, stride);
 }
 
@@ -120,6 +124,7 @@ void multiply_strip(const Product& product, const ConstView* source, View dest, 
   float bias[kPanel] = {};
   for (int i = 0; i < columns && product.bias != nullptr; ++i) bias[i] = product.bias[c + i];
   for (int t = 0; t < product.sources; ++t) {
+    const std::ptrdiff_t ahead = product.sources > 1 ? step * source[t].pixel_stride : 0;
     for (int k = 0; k < K; k += size) {
       const int count = min(size, K - k);
       const bool first = t == 0 && k == 0, last = t + 1 == product.sources && k + count == K;
@@ -130,8 +135,8 @@ void multiply_strip(const Product& product, const ConstView* source, View dest, 
         for (int w = 0; w < dest.w; w += step) {
           with_rows(min(step, dest.w - w), [&](auto rows) {
             multiply_tile<decltype(rows)::value>(chunk, source[t].pixel(n, h, w) + k,
-                                                 source[t].pixel_stride, dest.pixel(n, h, w) + c,
-                                                 dest.pixel_stride);
+                                                 source[t].pixel_stride, ahead,
+                                                 dest.pixel(n, h, w) + c, dest.pixel_stride);
           });
         }
       }
