@@ -3,6 +3,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "cpu/stream.h"
 
 namespace unet::cpu::UNET_ISA {
 namespace {
@@ -41,31 +42,84 @@ template <bool kRight, bool kBelow, class T>
   return to;
 }
 
-template <bool kRight, bool kBelow>
-[[gnu::always_inline]] inline void backward_window(int C, const float* const bottom[4],
-                                                   const float* top_diff, bool accumulate,
-                                                   float* const bottom_diff[4]) {
+// What becomes of the routed diff of one pixel. `skip` may be null.
+template <class T>
+[[gnu::always_inline]] inline T finish(T routed, T bottom, const T* skip, FusedRelu relu) {
+  if (skip != nullptr) routed = *skip + routed;
+  if (relu.on) routed = bottom > 0.0f ? routed : routed * relu.negative_slope;
+  return routed;
+}
+
+// The four pixels of a window; those that it has not are not touched.
+struct Pixels {
+  const float *bottom[4], *skip[4];
+  float* bottom_diff[4];
+};
+
+template <bool kRight, bool kBelow, bool kStreamed>
+[[gnu::always_inline]] inline void backward_window(int C, const Pixels& at, const float* top_diff,
+                                                   bool accumulate, FusedRelu relu) {
   constexpr bool kInside[4] = {true, kRight, kBelow, kRight && kBelow};
   int c = 0;
   for (; c + kLanes <= C; c += kLanes) {
     Window<vfloat> x;
-    for (int i = 0; i < 4; ++i) x.v[i] = kInside[i] ? load(bottom[i] + c) : vfloat{};
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) x.v[i] = kInside[i] ? load(at.bottom[i] + c) : vfloat{};
     const Window<vfloat> to = route<kRight, kBelow>(x, load(top_diff + c), vfloat{});
+#pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       if (!kInside[i]) continue;
-      float* at = bottom_diff[i] + c;
-      store(at, accumulate ? load(at) + to.v[i] : to.v[i]);
+      float* diff = at.bottom_diff[i] + c;
+      vfloat value = accumulate ? load(diff) + to.v[i] : to.v[i];
+      vfloat skip;
+      if (at.skip[i] != nullptr) skip = load(at.skip[i] + c);
+      value = finish(value, x.v[i], at.skip[i] != nullptr ? &skip : nullptr, relu);
+      store_or_stream<kStreamed>(diff, value);
     }
   }
   for (; c < C; ++c) {
     Window<float> x;
-    for (int i = 0; i < 4; ++i) x.v[i] = kInside[i] ? bottom[i][c] : 0.0f;
+    for (int i = 0; i < 4; ++i) x.v[i] = kInside[i] ? at.bottom[i][c] : 0.0f;
     const Window<float> to = route<kRight, kBelow>(x, top_diff[c], 0.0f);
     for (int i = 0; i < 4; ++i) {
       if (!kInside[i]) continue;
-      bottom_diff[i][c] = accumulate ? bottom_diff[i][c] + to.v[i] : to.v[i];
+      float* diff = at.bottom_diff[i] + c;
+      const float value = accumulate ? *diff + to.v[i] : to.v[i];
+      *diff = finish(value, x.v[i], at.skip[i] != nullptr ? at.skip[i] + c : nullptr, relu);
     }
   }
+}
+
+// One row of windows.
+template <bool kStreamed>
+void backward_row(ConstView bottom, ConstView top_diff, int n, int oh, bool accumulate,
+                  const SkipDiff& skip, FusedRelu relu, View bottom_diff) {
+  const int C = bottom.c;
+  const bool below = 2 * oh + 1 < bottom.h;
+  for (int ow = 0; ow < top_diff.w; ++ow) {
+    const bool right = 2 * ow + 1 < bottom.w;
+    Pixels at;
+    for (int i = 0; i < 4; ++i) {
+      const int h = 2 * oh + (below ? i / 2 : 0), w = 2 * ow + (right ? i % 2 : 0);
+      at.bottom[i] = bottom.pixel(n, h, w);
+      at.bottom_diff[i] = bottom_diff.pixel(n, h, w);
+      const int sh = h - skip.offset_h, sw = w - skip.offset_w;
+      const bool has =
+          skip.diff.data != nullptr && sh >= 0 && sw >= 0 && sh < skip.diff.h && sw < skip.diff.w;
+      at.skip[i] = has ? skip.diff.pixel(n, sh, sw) : nullptr;
+    }
+    const float* diff = top_diff.pixel(n, oh, ow);
+    if (right && below) {
+      backward_window<true, true, kStreamed>(C, at, diff, accumulate, relu);
+    } else if (right) {
+      backward_window<true, false, kStreamed>(C, at, diff, accumulate, relu);
+    } else if (below) {
+      backward_window<false, true, kStreamed>(C, at, diff, accumulate, relu);
+    } else {
+      backward_window<false, false, kStreamed>(C, at, diff, accumulate, relu);
+    }
+  }
+  if constexpr (kStreamed) finish_streaming();
 }
 
 }  // namespace
@@ -94,32 +148,13 @@ void max_pool2x2_forward(const Context& ctx, ConstView bottom, View top) {
 }
 
 void max_pool2x2_backward(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                          View bottom_diff) {
-  const int C = bottom.c;
+                          SkipDiff skip, FusedRelu relu, View bottom_diff) {
+  const bool streamed = !accumulate && worth_streaming(bottom_diff);
+  const auto row_of_windows = streamed ? backward_row<true> : backward_row<false>;
 #pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom.count()))
   for (int row = 0; row < top_diff.n * top_diff.h; ++row) {
-    const int n = row / top_diff.h, oh = row % top_diff.h;
-    const bool below = 2 * oh + 1 < bottom.h;
-    for (int ow = 0; ow < top_diff.w; ++ow) {
-      const bool right = 2 * ow + 1 < bottom.w;
-      const float* x[4];
-      float* to[4];
-      for (int i = 0; i < 4; ++i) {
-        const int h = 2 * oh + (below ? i / 2 : 0), w = 2 * ow + (right ? i % 2 : 0);
-        x[i] = bottom.pixel(n, h, w);
-        to[i] = bottom_diff.pixel(n, h, w);
-      }
-      const float* diff = top_diff.pixel(n, oh, ow);
-      if (right && below) {
-        backward_window<true, true>(C, x, diff, accumulate, to);
-      } else if (right) {
-        backward_window<true, false>(C, x, diff, accumulate, to);
-      } else if (below) {
-        backward_window<false, true>(C, x, diff, accumulate, to);
-      } else {
-        backward_window<false, false>(C, x, diff, accumulate, to);
-      }
-    }
+    row_of_windows(bottom, top_diff, row / top_diff.h, row % top_diff.h, accumulate, skip, relu,
+                   bottom_diff);
   }
 }
 

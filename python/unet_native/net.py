@@ -303,7 +303,8 @@ class Net(ParameterExchange):
                 accumulate = not self._transient
                 self._run(layer, step, layer.backward_weights, accumulate=accumulate)
             elif step == "backward_data":
-                self._run(layer, step, layer.backward_data)
+                also = self.plan.absorbed.get(layer)
+                self._run(layer, step, layer.backward_data, **(also._asdict() if also else {}))
                 for i, blob in enumerate(layer.bottom):
                     if layer.accumulate[i] and not layer.can_accumulate:
                         np.add(blob.diff, layer.bottom_diffs[i], out=blob.diff)

@@ -12,6 +12,7 @@ lean        only inputs and outputs can be seen, and only what parameters need i
               reads them, so that an up-convolution fills its half of the top and Crop the other;
             - a Crop's backward pass waits until the skip connection's diff is needed, which is
               larger than the window it comes from;
+            - where a skip connection leaves, the backward passes of Pooling, Crop and ReLU are one;
             - the diffs of parameters live only until they are handed over, if so wished;
             - what costs next to nothing (pooled maps, the first layer) is not kept for the backward
               pass but computed again, into other memory.
@@ -27,6 +28,8 @@ from unet_native.arena import Buffer
 from unet_native.graph import Graph
 from unet_native.layers import Layer
 from unet_native.layers.concat import Concat
+from unet_native.layers.crop import Crop
+from unet_native.layers.pooling import Pooling
 from unet_native.layers.relu import ReLU
 from unet_native.spec import Shape
 
@@ -47,11 +50,19 @@ class Step(NamedTuple):
     name: str
 
 
+class Absorbed(NamedTuple):
+    """Other layers' backward passes that a Pooling does along with its own."""
+
+    crop: Crop | None = None
+    negative_slope: float | None = None  # of the ReLU in place
+
+
 class Plan:
     """The plan of one net for given shapes.
 
     shapes    of all blobs
     fused     position of a ReLU -> its negative_slope, where the convolution before applies it
+    absorbed  a Pooling -> what its backward_data does besides, where a skip connection leaves
     backward  the steps of the backward pass, in order
     homes     blob -> (blob in whose memory it lies, first channel there)
     repeated  blob that is computed again for the backward pass -> the layer that does it
@@ -78,6 +89,7 @@ class Plan:
         self.fused = _fused(graph.layers)
         self.homes = self._homes() if self.lean else {}
         self.repeated = self._repeated() if self.lean and backward else {}
+        self.absorbed: dict[Layer, Absorbed] = {}
         self.backward = self._with_repeats(self._backward_steps()) if backward else []
         self.buffers: dict[Key, Buffer] = {}
         self._end = len(graph.layers) + len(self.backward)
@@ -189,15 +201,20 @@ class Plan:
     def _backward_steps(self) -> list[Step]:
         steps: list[Step] = []
         waiting: dict[str, Step] = {}  # by the bottom whose diff it will write
+        last: dict[str, Layer] = {}  # by blob, the last layer so far whose backward_data touched it
         for layer in reversed(self._graph.layers):
             if not layer.needs_backward:
                 continue
+            if self.lean and isinstance(layer, Pooling):
+                self._absorb_crop(layer, waiting)
+            absorbed = self.lean and self._absorb_relu(layer, last)
             for name in (*layer.spec.bottom, *layer.spec.top):
                 if name in waiting:
                     steps.append(waiting.pop(name))
+                last[name] = layer
             if layer.learns:
                 steps.append(Step(layer, "backward_weights"))
-            if any(layer.propagate):
+            if any(layer.propagate) and not absorbed:
                 step = Step(layer, "backward_data")
                 if self.lean and layer.backward_may_wait:
                     waiting[layer.spec.bottom[0]] = step
@@ -206,6 +223,32 @@ class Plan:
             if layer.learns:
                 steps.append(Step(layer, "hand_over"))
         return steps + list(waiting.values())
+
+    def _absorb_crop(self, pool: Layer, waiting: dict[str, Step]) -> None:
+        """Leaves to `pool` the waiting backward pass of a Crop of its bottom, if it is the only one
+        that wrote that diff so far."""
+        name = pool.spec.bottom[0]
+        crop = waiting[name].layer if name in waiting else None
+        if (
+            isinstance(crop, Crop)
+            and pool.propagate[0]
+            and crop.offsets[:2] == (0, 0)
+            and self.shapes[crop.spec.top[0]][:2] == self.shapes[name][:2]
+            and not crop.accumulate[0]
+        ):
+            del waiting[name]
+            self.absorbed[pool] = Absorbed(crop=crop)
+
+    def _absorb_relu(self, layer: Layer, last: dict[str, Layer]) -> bool:
+        """Leaves to a Pooling, the last one to have touched the diff, the ReLU in place before."""
+        pool = last.get(layer.spec.top[0]) if layer.spec.top else None
+        if not (isinstance(layer, ReLU) and layer.in_place and isinstance(pool, Pooling)):
+            return False
+        if layer.spec.top[0] not in pool.spec.bottom:
+            return False
+        crop = self.absorbed.get(pool, Absorbed()).crop
+        self.absorbed[pool] = Absorbed(crop, layer.negative_slope)
+        return True
 
     def _find_lifetimes(self) -> None:
         for time, layer in enumerate(self._graph.layers):
@@ -281,6 +324,8 @@ class Plan:
         if step.name == "backward_weights":
             return
         self._touch_kept(time, layer)
+        if layer in self.absorbed and (crop := self.absorbed[layer].crop):
+            self._touch_blob(time, crop.spec.top[0], "diff")
         for i, name in enumerate(layer.spec.bottom):
             if layer.propagate[i]:
                 self._touch_blob(time, name, "diff")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unet_native import ops
 from unet_native.layers.base import CoordinateMap, Layer
+from unet_native.layers.crop import Crop
 from unet_native.spec import Shape
 
 
@@ -38,11 +39,16 @@ class Pooling(Layer):
             self.bottom[0].data, out=self.top[0].data, context=self.execution.context
         )
 
-    def backward_data(self) -> None:
+    def backward_data(self, crop: Crop | None = None, negative_slope: float | None = None) -> None:
+        """Also does, if they are given, the backward passes of the `crop` of the same bottom and of
+        the ReLU in place that made it."""
         ops.max_pool2x2_backward(
             self.bottom[0].data,
             self.top[0].diff,
-            accumulate=self.accumulate[0],
+            skip_diff=None if crop is None else crop.top[0].diff,
+            skip_offset=(0, 0) if crop is None else crop.offsets[2:],
+            negative_slope=negative_slope,
+            accumulate=self.accumulate[0] and crop is None,
             out=self.bottom_diffs[0],
             context=self.execution.context,
         )
