@@ -120,7 +120,6 @@ struct Ahead {
   std::ptrdiff_t v_row, d_row;
   int v_lines, lines;
 
-  static constexpr int kLine = 16;
   bool of_v(int pass) const { return pass % lines < v_lines; }
   const float* line(int pass) const {
     const int i = pass % lines;
@@ -153,8 +152,8 @@ void sum_columns(const Plan& plan, const float* v, const float* d, int tiles, in
 // Rows of D and S are filled up to whole vectors.
 void sum_products(const Plan& plan, const float* v, const float* d, int tiles, int ic, int rows,
                   int oc, int columns, bool add, float* S, std::ptrdiff_t lds) {
-  const int v_lines = static_cast<int>(ceil_div(rows, Ahead::kLine));
-  const int d_lines = static_cast<int>(ceil_div(columns, Ahead::kLine));
+  const int v_lines = static_cast<int>(ceil_div(rows, kLine));
+  const int d_lines = static_cast<int>(ceil_div(columns, kLine));
   const Ahead ahead{v + ic + plan.chunk * plan.v_row,
                     d + oc + plan.chunk * plan.d_row,
                     plan.v_row,

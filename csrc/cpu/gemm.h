@@ -156,7 +156,6 @@ template <int Vectors, int M>
 [[gnu::always_inline]] inline void panel_vectors(int K, const float* a, std::ptrdiff_t lda,
                                                  const float* panel, int second,
                                                  std::ptrdiff_t ahead, Accumulators<M>& acc) {
-  constexpr int kLine = 16;
   for (int k = 0; k < K; k += kLine, a += kLine, panel += kLine * kPanel) {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) __builtin_prefetch(a + m * lda + ahead);

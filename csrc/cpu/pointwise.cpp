@@ -37,7 +37,6 @@ constexpr int kApart = 16;
 
 // Panels that start at a cache line are read a third faster. The caller's floats may start
 // anywhere.
-constexpr int kLineFloats = 16;
 float* at_cache_line(float* p) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   return p + (64 - address % 64) % 64 / sizeof(float);
@@ -68,7 +67,6 @@ void pack_rows(const float* from, std::ptrdiff_t ld, int K, int columns, float* 
 
 // to[k][n] = from[n*ld + k]: whole cache lines of a column are read before the next one.
 void pack_columns(const float* from, std::ptrdiff_t ld, int K, int columns, float* to) {
-  constexpr int kLine = 16;
   for (int k0 = 0; k0 < K; k0 += kLine) {
     const int count = min(kLine, K - k0);
     for (int n = 0; n < kPanel; ++n) {
@@ -262,8 +260,7 @@ void multiply(const Context& ctx, const Product& product, const Taps& taps, floa
 }
 
 std::ptrdiff_t multiply_workspace(const Context& ctx, int sources, int dests, int K, int C, int W) {
-  return kLineFloats + packed_floats(sources, dests, K, C) +
-         ctx.threads * strip_floats(sources, K, W);
+  return kLine + packed_floats(sources, dests, K, C) + ctx.threads * strip_floats(sources, K, W);
 }
 
 void sum_outer_products(const Context& ctx, ConstView bottom, const ConstView* top_diff, int taps,
@@ -321,7 +318,7 @@ void sum_outer_products(const Context& ctx, ConstView bottom, const ConstView* t
 std::ptrdiff_t sum_outer_products_workspace(const Context& ctx, int taps, int IC, int OC, int rows,
                                             int W) {
   const OuterPlan plan = outer_plan(taps, IC, OC, rows, W);
-  return kLineFloats + ctx.threads * plan.packed_floats +
+  return kLine + ctx.threads * plan.packed_floats +
          static_cast<std::ptrdiff_t>(plan.splits) * taps * plan.panels * IC * kPanel;
 }
 

@@ -13,6 +13,7 @@ namespace unet::cpu::UNET_ISA {
 namespace {
 
 constexpr int kLanes = UNET_LANES;
+constexpr int kLine = 16;  // floats of a cache line
 
 typedef float vfloat __attribute__((vector_size(4 * UNET_LANES)));
 typedef float vfloat_unaligned __attribute__((vector_size(4 * UNET_LANES), aligned(4), may_alias));

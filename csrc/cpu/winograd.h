@@ -119,7 +119,6 @@ struct TileGrid {
 // read).
 template <int In>
 inline void touch_windows(ConstView view, const TileGrid& grid, int offset, int first, int count) {
-  constexpr int kLine = 16;
   for (int t = first; t < first + count;) {
     const int run = min(grid.columns - t % grid.columns, first + count - t);
     const int y0 = max(0, grid.y(t) + offset), y1 = min(view.h, grid.y(t) + offset + In);
