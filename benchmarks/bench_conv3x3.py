@@ -95,13 +95,16 @@ def main() -> None:
     torch.set_num_threads(context.threads)
     header = ["layer", "shape"]
     for name in PASSES:
-        header += [f"{name} ms", "GFLOP/s", "x PyTorch"]
+        header += [f"{name} ms", "GFLOP/s", "of peak", "x PyTorch"]
     rows, totals = (
         [],
         dict.fromkeys(((p, who) for p in PASSES for who in ("unet_native", "torch")), 0.0),
     )
+    peaks: list[float] = []
     with torch.no_grad():
         for layer in conv3x3_layers(arguments.tile, arguments.base_width):
+            peak = ops.fma_peak(context=context)
+            peaks.append(peak)
             medians = bench_layer(layer, context, arguments.repeats)
             row = [layer.name, f"{layer.ic} -> {layer.oc}, {layer.size}"]
             for name in PASSES:
@@ -111,6 +114,7 @@ def main() -> None:
                 row += [
                     f"{seconds * 1e3:.1f}",
                     f"{layer.flop / seconds / 1e9:.0f}",
+                    f"{layer.flop / seconds / peak:.1f}",
                     f"{peer / seconds:.1f}",
                 ]
             rows.append(row)
@@ -122,6 +126,7 @@ def main() -> None:
         row += [
             f"{seconds * 1e3:.0f}",
             f"{flop / seconds / 1e9:.0f}",
+            f"{flop / seconds / timing.median(peaks):.1f}",
             f"{totals[name, 'torch'] / seconds:.1f}",
         ]
     rows.append(row)
@@ -130,7 +135,9 @@ def main() -> None:
         f"3x3 convolutions of the {arguments.tile}-pixel network, width {arguments.base_width}",
         [
             timing.machine(context.threads),
-            "GFLOP/s count the operations of the direct sum; x PyTorch is PyTorch's time "
+            "GFLOP/s count the operations of the direct sum; of peak: times the machine's peak of "
+            f"multiply-adds, {timing.median(peaks) / 1e9:.0f} GFLOP/s, measured before each layer, "
+            "of which F(4x4,3x3) could reach 4; x PyTorch is PyTorch's time "
             f"(oneDNN, channels last, torch {torch.__version__}) over ours; medians of "
             f"{arguments.repeats} alternating runs, operands in memory.",
         ],

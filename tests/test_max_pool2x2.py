@@ -57,6 +57,47 @@ def test_backward_in_place(size, isa):
     np.testing.assert_array_equal(x, expected.astype(np.float32))
 
 
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize(
+    ("size", "window", "offset"),
+    [((8, 10), (4, 6), (2, 2)), ((7, 9), (7, 9), (0, 0)), ((9, 5), (1, 3), (8, 1))],
+)
+@pytest.mark.parametrize("channels", [3, 21, 48])
+def test_skip_and_relu(channels, size, window, offset, accumulate, on_threads):
+    """The backward passes of crop, pooling and ReLU at once: the bits of one after the other."""
+    rng = np.random.default_rng((channels, *size))
+    x = np.maximum(rng.standard_normal((2, channels, *size), np.float32), -0.5)
+    top_diff = rng.standard_normal(pooled(x.shape), np.float32)
+    skip_diff = rng.standard_normal((2, channels, *window), np.float32)
+    before = rng.standard_normal(x.shape, np.float32)
+
+    def run(context):
+        def passes(skip, slope):
+            out = guarded_blob(x.shape, before)
+            ops.max_pool2x2_backward(
+                x,
+                top_diff,
+                skip_diff=skip,
+                skip_offset=offset if skip is not None else (0, 0),
+                negative_slope=slope,
+                accumulate=accumulate,
+                out=out.array,
+                context=context,
+            )
+            return out.checked()
+
+        return passes(skip_diff, 0.0), passes(skip_diff, 0.25), passes(None, 0.25)
+
+    skipped, leaky, alone = on_threads(run)
+    routed = ops.max_pool2x2_backward(x, top_diff)
+    if accumulate:
+        routed = before + routed
+    joined = routed + ops.crop_backward(skip_diff, x.shape, offset=offset)
+    np.testing.assert_array_equal(skipped, ops.relu_backward(x, joined))
+    np.testing.assert_array_equal(leaky, ops.relu_backward(x, joined, negative_slope=0.25))
+    np.testing.assert_array_equal(alone, ops.relu_backward(x, routed, negative_slope=0.25))
+
+
 @pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize("channels", [1, 40])
 def test_nan_and_infinities(place, channels, isa):
@@ -104,5 +145,12 @@ def test_bad_input():
         ops.max_pool2x2_backward(x, ops.zeros((1, 2, 3, 2)), out=ops.empty((1, 2, 5, 5)))
     with pytest.raises(ValueError, match="accumulate needs an array to add to: pass out"):
         ops.max_pool2x2_backward(x, ops.zeros((1, 2, 3, 2)), accumulate=True)
+    for window, offset in (((4, 4), (2, 0)), ((2, 2), (0, 3)), ((2, 2), (-1, 0))):
+        with pytest.raises(ValueError, match=r"skip_diff .* is no window of the bottom 1x2x5x4"):
+            ops.max_pool2x2_backward(
+                x, ops.zeros((1, 2, 3, 2)), skip_diff=ops.zeros((1, 2, *window)), skip_offset=offset
+            )
+    with pytest.raises(ValueError, match=r"skip_diff 1x3x2x2 .* is no window"):
+        ops.max_pool2x2_backward(x, ops.zeros((1, 2, 3, 2)), skip_diff=ops.zeros((1, 3, 2, 2)))
     with pytest.raises(ValueError, match="bottom: expected a float32 array, got int64"):
         ops.max_pool2x2_forward(np.zeros((1, 2, 3, 4), np.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import weakref
 from itertools import pairwise
 
@@ -73,6 +74,36 @@ def test_buffers_that_live_together_do_not_overlap(plan):
         for other in buffers[:i]:
             if one.first <= other.last and other.first <= one.last:
                 assert one.end <= other.offset or other.end <= one.offset, (one, other)
+
+
+def test_lean_plan_joins_the_passes_where_a_skip_connection_leaves():
+    """Pooling does the backward passes of Crop and ReLU; with dropout between, only Crop's."""
+    plan = Net(models.fig1(tile=316, base_width=4), plan="lean", fill=False).plan
+    crops = [layer.name for layer in plan._graph.layers if layer.type == "Crop"]
+    assert [joined.crop.name for joined in plan.absorbed.values()] == crops
+    slopes = [joined.negative_slope for joined in plan.absorbed.values()]
+    assert slopes.count(0.0) == len(crops) - 1  # dropout follows on the ReLU before the last one
+    steps = {(step.layer.name, step.name) for step in plan.backward}
+    assert not any((crop, "backward_data") in steps for crop in crops)
+    observable = Net(models.fig1(tile=316, base_width=4), fill=False).plan
+    assert not observable.absorbed
+
+
+def test_steps_after_the_first_take_no_new_memory():
+    """A page fault for each page of what a step would allocate: there are next to none."""
+    net = Net(small_spec("fig1", tile=(172, 172), base_width=16), seed=1, plan="lean")
+    inputs = inputs_of(net)
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        net.forward(**inputs)
+        net.backward()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    for _ in range(2):
+        faults()
+    pages = net.plan.bytes // resource.getpagesize()
+    assert min(faults() for _ in range(5)) < pages / 50
 
 
 def test_a_pass_leaves_the_arrays_where_they_are():

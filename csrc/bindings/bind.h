@@ -17,6 +17,7 @@ void bind_softmax(pybind11::module_& m);
 void bind_softmax_loss(pybind11::module_& m);
 void bind_sgd(pybind11::module_& m);
 void bind_adam(pybind11::module_& m);
+void bind_fma_peak(pybind11::module_& m);
 
 void bind_border_distance(pybind11::module_& m);
 void bind_warp(pybind11::module_& m);

@@ -65,6 +65,7 @@ PYBIND11_MODULE(_core, m) {
   unet::bind_softmax_loss(m);
   unet::bind_sgd(m);
   unet::bind_adam(m);
+  unet::bind_fma_peak(m);
 
   unet::bind_border_distance(m);
   unet::bind_warp(m);

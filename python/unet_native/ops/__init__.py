@@ -45,6 +45,7 @@ from unet_native.ops.crop_concat import (
     crop_forward,
 )
 from unet_native.ops.dropout import dropout_backward, dropout_forward, dropout_mask
+from unet_native.ops.fma_peak import fma_peak
 from unet_native.ops.max_pool2x2 import max_pool2x2_backward, max_pool2x2_forward
 from unet_native.ops.relu import relu_backward, relu_forward
 from unet_native.ops.sgd import sgd_update
@@ -85,6 +86,7 @@ __all__ = [
     "empty",
     "empty_filter",
     "filter_memory",
+    "fma_peak",
     "max_pool2x2_backward",
     "max_pool2x2_forward",
     "relu_backward",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +21,21 @@ def context_or_default(context: Context | None) -> Context:
     return _default_context if context is None else context
 
 
+CACHE_LINE = 64  # bytes
+
+
+def _aligned(shape: Sequence[int], dtype: type = np.float32) -> NDArray:
+    """An uninitialised array that begins at a cache line, for whole lines are written faster."""
+    nbytes = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(nbytes + CACHE_LINE - 1, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
+
+
 def empty(shape: tuple[int, int, int, int], dtype: type = np.float32) -> NDArray:
     """An uninitialised array of Caffe's shape (N, C, H, W) over channels-last memory."""
     n, c, h, w = shape
-    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return _aligned((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
 def zeros(shape: tuple[int, int, int, int]) -> Array:
@@ -62,7 +76,7 @@ def empty_filter(shape: tuple[int, int, int, int], *, transposed: bool = False) 
     up-convolution (Caffe's Deconvolution).
     """
     memory = [shape[axis] for axis in _TO_MEMORY[transposed]]
-    return np.empty(memory, np.float32).transpose(_FROM_MEMORY[transposed])
+    return _aligned(memory).transpose(_FROM_MEMORY[transposed])
 
 
 def zeros_filter(shape: tuple[int, int, int, int], *, transposed: bool = False) -> Array:
