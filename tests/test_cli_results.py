@@ -1,16 +1,26 @@
 """``unet-native segment``, ``evaluate`` and ``weight-map``."""
 
 import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tifffile
 
 from command_line import contents, evaluated
-from unet_native import cli
+from unet_native import cli, models
+from unet_native.data.normaliser import Normaliser
 from unet_native.model_file import Model
+from unet_native.net import Net
 
 # --- segment ---
+
+
+def said(capsys) -> str:
+    """What a command wrote to stderr, in one line."""
+    return " ".join(capsys.readouterr().err.split())
 
 
 def test_segment_folder(data, trained, tmp_path, capsys):
@@ -32,6 +42,67 @@ def test_segment_folder(data, trained, tmp_path, capsys):
     before = contents(out)
     assert cli.run(command) == 0, "its own results may be made again"
     assert contents(out).keys() == before.keys()
+
+
+def test_segment_says_what_it_will_take(data, trained, tmp_path, capsys):
+    """Tiles, memory and, for many of them, time; within a limit that is given."""
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(path, np.tile(tifffile.imread(data / "images" / "0.tif"), (12, 11)))
+    height, width = tifffile.imread(path).shape
+    command = ["segment", str(trained), str(path), "-o", str(tmp_path / "out")]
+    assert cli.run(command) == 0
+    found = re.search(
+        r"large.tif: (\d+) tiles? of (\d+)x(\d+) pixels a slice, about (\d+) MB", said(capsys)
+    )
+    assert found, "no estimate"
+    whole = tifffile.imread(tmp_path / "out" / "large_prob.tif")
+    assert cli.run([*command, "--memory", str(int(found[4]) - 20)]) == 0
+    smaller = re.search(r"(\d+) tiles of (\d+)x(\d+) pixels a slice, about (\d+) MB", said(capsys))
+    assert int(smaller[4]) <= int(found[4]) - 20
+    assert int(smaller[2]) * int(smaller[3]) < int(found[2]) * int(found[3])
+    np.testing.assert_allclose(
+        tifffile.imread(tmp_path / "out" / "large_prob.tif"), whole, atol=1e-4
+    )
+    assert cli.run([*command, "--tile", "44"]) == 0
+    assert re.search(r"\d+ tiles of 44x44 pixels a slice, about \d+ MB and \d+ s", said(capsys))
+    assert cli.run([*command, "--memory", "30"]) == 2
+    assert re.search(
+        r"large.tif: needs \d+ MB with tiles of \d+x\d+ pixels, --memory allows 30", said(capsys)
+    )
+    assert cli.run([*command, "--tile", "45"]) == 2
+    assert "tile" in said(capsys)
+    assert (height, width) == whole.shape
+
+
+_RUN_AND_SAY_PEAK = """
+import sys
+from unet_native import cli
+from unet_native.cli.resident import resident
+code = cli.run(sys.argv[1:])
+print("peak", resident("VmHWM") / 1e6, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_segment_takes_the_memory_that_it_says(tmp_path):
+    """Within a tenth, measured in a process of its own."""
+    image = np.random.default_rng(0).integers(0, 256, (700, 900)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "image.tif", image)
+    net = Net(models.fig1(base_width=32), "TEST", seed=1, plan="lean")
+    model = Model(net, Normaliser.fit([image[None]], "zscore"), {})
+    model.save(tmp_path / "model.safetensors")
+    command = [sys.executable, "-c", _RUN_AND_SAY_PEAK, "segment"]
+    command += [str(tmp_path / name) for name in ("model.safetensors", "image.tif")]
+    result = subprocess.run(
+        [*command, "-o", str(tmp_path / "out"), "--tile", "572"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said_mb = int(re.search(r"about (\d+) MB", result.stderr)[1])
+    took_mb = float(re.search(r"peak ([\d.]+)", result.stderr)[1])
+    assert said_mb == pytest.approx(took_mb, rel=0.1)
 
 
 def test_segment_keeps_axes_and_resolution(data, trained, tmp_path):

@@ -140,8 +140,8 @@ class Segmenter:
         self._params_of = params_of
         self._context = context
         self._algorithm = algorithm
-        self._memory_limit = memory_limit
-        self._tile = tile
+        self.memory_limit = memory_limit
+        self.tile = tile
         self._net: Net | None = None
 
     def tiling(self, size: tuple[int, int], channels: int = 1) -> Tiling:
@@ -150,12 +150,23 @@ class Segmenter:
         max_pixels = inf
         for _ in range(_ATTEMPTS):
             nbytes = self._net_for((1, channels, *shape)).plan.bytes
-            max_pixels = min(max_pixels, self._memory_limit / nbytes * prod(shape))
-            tiling = choose_tiling(size, self.depth, max_pixels, self._tile)
+            max_pixels = min(max_pixels, self.memory_limit / nbytes * prod(shape))
+            tiling = choose_tiling(size, self.depth, max_pixels, self.tile)
             if tiling.input_size == tuple(shape):
                 break
             shape = tiling.input_size
         return tiling
+
+    def memory(self, tiling: Tiling, channels: int = 1) -> int:
+        """Bytes that the network takes for such tiles, beside its parameters."""
+        held = self._net_for((1, channels, *tiling.input_size)).memory()
+        return sum(nbytes for use, nbytes in held.items() if use != "parameters")
+
+    def empty_tile(self, size: tuple[int, int], channels: int = 1) -> Callable[[], Array]:
+        """A function that computes one tile of zeros of an image of `size`, to be timed."""
+        shape = (1, channels, *self.tiling(size, channels).input_size)
+        net, data = self._net_for(shape), np.zeros(shape, np.float32)
+        return lambda: self._score(net, data)
 
     def probabilities(
         self, image: Array, progress: Callable[[int, int], None] | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unet_native.cli import options
-from unet_native.cli.console import Progress, progress
+from unet_native.cli.console import Progress, note, progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,22 +22,38 @@ def segment(
     images: Annotated[Path, typer.Argument(help="Folder of images, or one image or stack.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
     axes: options.Axes = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            "--tile", help="Side of the input tiles, px. Without it: what is fastest in the memory."
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            "--memory", min=1, metavar="MB", help="What the process may take, 10^6 bytes."
+        ),
+    ] = None,
     threads: options.Threads = 0,
 ) -> None:
     """Segment images of any size with a trained network.
 
     For each image: NAME.tif, labels (0 and 255 for two classes, else class numbers in colour), and
     NAME_prob.tif, float32 probabilities (of class 1 for two classes, else of all, along axis C).
-    Axes and resolution are those of the image; a stack stays a stack.
+    Axes and resolution are those of the image; a stack stays a stack. First it says how the largest
+    image will be cut and what that takes.
     """
     from unet_native._core import Context
+    from unet_native.cli.segment_estimate import estimate
     from unet_native.data.images import list_images
     from unet_native.model_file import Model
 
-    model = Model.load(run, context=Context(threads=threads))
+    model = Model.load(run, context=Context(threads=threads), tile=tile)
     files = list_images(images, axes)
     _refuse_losses(files, output)
     slices = sum(file.slices for file in files)
+    if said := estimate(model, files, memory):
+        note(said)
     done = 0
     with progress("segment") as update:
         for file in files:
@@ -62,6 +78,7 @@ def segment_file(model: Model, file: ImageFile, output: Path, update: Progress) 
 
     planes = file.read()
     probabilities = np.empty((len(planes), model.classes, *file.size), np.float32)
+    labels = np.empty((len(planes), *file.size), np.uint8)
     for index, plane in enumerate(planes):
         name = file.slice_name(index)
 
@@ -69,9 +86,11 @@ def segment_file(model: Model, file: ImageFile, output: Path, update: Progress) 
             update(before + done / count, len(planes), name)
 
         probabilities[index] = model.segment(plane, tiles, str(file.path))
+        for row in range(file.size[0]):  # not at once: argmax takes eight bytes a pixel
+            labels[index, row] = probabilities[index, :, row].argmax(axis=0)
     label_path, probability_path = _targets(file, output)
     write_probabilities(probability_path, probabilities, file)
-    write_labels(label_path, probabilities.argmax(axis=1), model.classes, file)
+    write_labels(label_path, labels, model.classes, file)
     return probabilities
 
 

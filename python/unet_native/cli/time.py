@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from unet_native.cli import options
-
-_MEGABYTE = 1e6
+from unet_native.cli.resident import MEGABYTE, resident
 
 
 def time(
@@ -72,8 +71,8 @@ def time(
     result["backward_s"], result["step_s"], step_peak = _time_training(
         settings, context, iterations
     )
-    result["predicted_rss_mb"] = round(max(forward_peak, step_peak) / _MEGABYTE, 1)
-    result["peak_rss_mb"] = round(_resident("VmHWM") / _MEGABYTE, 1)
+    result["predicted_rss_mb"] = round(max(forward_peak, step_peak) / MEGABYTE, 1)
+    result["peak_rss_mb"] = round(resident("VmHWM") / MEGABYTE, 1)
     result["threads"] = context.threads
     result["isa"] = context.isa
     if as_json:
@@ -91,7 +90,7 @@ def _time_forward(settings, context, iterations: int) -> tuple[list[float], floa
 
     from unet_native.net import Net
 
-    network, before = settings.network(channels=1, classes=2), _resident("VmRSS")
+    network, before = settings.network(channels=1, classes=2), resident("VmRSS")
     net = Net(network, "TEST", seed=1, plan="lean", algorithm=settings.algorithm, context=context)
     inputs = {"data": _tile(settings)["data"]}
     predicted = before + sum(net.memory().values())
@@ -109,7 +108,7 @@ def _time_training(settings, context, iterations: int) -> tuple[list[float], lis
 
     from unet_native.solver import SGDSolver
 
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     network, inputs = settings.network(channels=1, classes=2), _tile(settings)
     solver = SGDSolver(
         settings.solver(),
@@ -141,24 +140,6 @@ def _tile(settings) -> dict:
     data = rng.standard_normal((1, 1, settings.tile, settings.tile), np.float32)
     label = (rng.random(shape) < 0.8).astype(np.float32)
     return {"data": data, "label": label, "weight": 0.5 + rng.random(shape, np.float32)}
-
-
-def _resident(which: str) -> float:
-    """Resident size of this process in bytes: now ("VmRSS") or the largest so far ("VmHWM").
-
-    getrusage's figure would include what the process was before it became this program; it stands
-    in, for either, where the system has no /proc.
-    """
-    try:
-        with open("/proc/self/status", encoding="ascii") as status:
-            for line in status:
-                if line.startswith(f"{which}:"):
-                    return 1024.0 * int(line.split()[1])
-    except OSError:
-        pass
-    import resource
-
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _rounded(seconds: list[float]) -> list[float]:
