@@ -31,8 +31,15 @@ namespace {
 
 constexpr int kVectors = 2;
 constexpr int kPanel = kVectors * kLanes;
-// 16 vector registers hold 6 x 2 accumulators, 32 (AVX-512) hold 14 x 2.
-constexpr int kRows = UNET_LANES == 16 ? 14 : 6;
+// 16 vector registers hold 6 x 2 accumulators, 32 hold 14 x 2 with AVX-512, which takes the factors
+// of the left matrix from memory, and 10 x 2 with NEON, where GCC 12 keeps them in registers.
+#if UNET_LANES == 16
+constexpr int kRows = 14;
+#elif defined(__aarch64__)
+constexpr int kRows = 10;
+#else
+constexpr int kRows = 6;
+#endif
 
 template <int M>
 struct Accumulators {
