@@ -106,12 +106,15 @@ class Model:
         image: np.ndarray,
         progress: Callable[[int, int], None] | None = None,
         name: str = "image",
+        *,
+        out: Array | None = None,
     ) -> Array:
         """Class probabilities at every pixel of an image of any size from 1x1 up.
 
         image     (H, W) or (C, H, W), grey values as in the training files, of the same dtype
         progress  called with (tiles done, tiles in all)
         name      of the image in errors
+        out       (classes, H, W) float32 to write to; None: a new array
 
         Returns (classes, H, W) float32. Raises UserError for other channels or another dtype.
         """
@@ -122,7 +125,9 @@ class Model:
             raise UserError(
                 f"{name}: expected an image (H, W) or (C, H, W), got shape {image.shape}"
             )
-        return self.segmenter.probabilities(self.normaliser(image, name), progress)
+        return self.segmenter.probabilities(
+            image, progress, normalise=lambda tile: self.normaliser(tile, name), out=out
+        )
 
     @property
     def segmenter(self) -> Segmenter:

@@ -169,12 +169,19 @@ class Segmenter:
         return lambda: self._score(net, data)
 
     def probabilities(
-        self, image: Array, progress: Callable[[int, int], None] | None = None
+        self,
+        image: NDArray,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        normalise: Callable[[NDArray], Array] | None = None,
+        out: Array | None = None,
     ) -> Array:
         """The softmax over classes at every pixel.
 
-        image     (C, H, W) float32, normalised, H and W from 1 up
-        progress  called with (tiles done, tiles in all)
+        image      (C, H, W), H and W from 1 up; float32 and normalised, if `normalise` is None
+        progress   called with (tiles done, tiles in all)
+        normalise  applied to each tile of the image: no normalised copy of the whole is made
+        out        (classes, H, W) float32 to write to; None: a new array
 
         Returns (classes, H, W) float32. Raises UserError if the network takes other channels.
         """
@@ -182,7 +189,7 @@ class Segmenter:
         tiling = self.tiling((size[0], size[1]), channels)
         net = self._net_for((1, channels, *tiling.input_size))
         border = models.border(self.depth)
-        result = None
+        result = out
         origins = tiling.origins
         for done, (y, x) in enumerate(origins):
             if progress is not None:
@@ -191,7 +198,8 @@ class Segmenter:
                 mirror_index(start - border, start - border + side, extent)
                 for start, side, extent in zip((y, x), tiling.input_size, size, strict=True)
             )
-            score = self._score(net, image[:, rows[:, None], columns][None])
+            data = image[:, rows[:, None], columns]
+            score = self._score(net, (data if normalise is None else normalise(data))[None])
             tile = ops.softmax_forward(score, context=self._context)[0]
             if result is None:
                 result = np.empty((len(tile), *size), np.float32)

@@ -85,7 +85,7 @@ def segment_file(model: Model, file: ImageFile, output: Path, update: Progress) 
         def tiles(done: int, count: int, before: int = index, name: str = name) -> None:
             update(before + done / count, len(planes), name)
 
-        probabilities[index] = model.segment(plane, tiles, str(file.path))
+        model.segment(plane, tiles, str(file.path), out=probabilities[index])
         for row in range(file.size[0]):  # not at once: argmax takes eight bytes a pixel
             labels[index, row] = probabilities[index, :, row].argmax(axis=0)
     label_path, probability_path = _targets(file, output)

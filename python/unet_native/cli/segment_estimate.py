@@ -57,12 +57,11 @@ def estimate(model: Model, files: Sequence[ImageFile], memory: int | None) -> st
 
 
 def _array_bytes(file: ImageFile, classes: int) -> int:
-    """Images, probabilities and labels, and the arrays of one slice or of writing besides."""
-    pixels = prod(file.size)
-    held = file.slices * pixels * (file.channels * file.dtype.itemsize + 4 * classes + 1)
-    of_a_slice = 4 * pixels * max(file.channels, classes)  # its input, then its result
-    of_writing = 4 * pixels * file.slices if classes == 2 else 0
-    return held + max(of_a_slice, of_writing)
+    """Images, probabilities and labels, and what writing them copies."""
+    pixels = file.slices * prod(file.size)
+    held = pixels * (file.channels * file.dtype.itemsize + 4 * classes + 1)
+    copies_class_1 = classes == 2 and file.slices > 1
+    return held + pixels * (4 if copies_class_1 else 3)
 
 
 def _seconds_of_a_tile(model: Model, file: ImageFile) -> float:
