@@ -74,6 +74,20 @@ def test_segment_says_what_it_will_take(data, trained, tmp_path, capsys):
     assert (height, width) == whole.shape
 
 
+def test_segment_exactly(data, trained, tmp_path):
+    """With --exact, whatever the tiles and threads: the bits of the whole image in one pass."""
+    image = data / "images" / "0.tif"
+    height, width = tifffile.imread(image).shape
+    results = []
+    for name, *how in (("whole",), ("a", "--tile", "44"), ("b", "--tile", "60", "--threads", "1")):
+        out = tmp_path / name
+        assert cli.run(["segment", str(trained), str(image), "-o", str(out), "--exact", *how]) == 0
+        results.append(tifffile.imread(out / "0_prob.tif"))
+    assert results[0].shape == (height, width)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
 _RUN_AND_SAY_PEAK = """
 import sys
 from unet_native import cli
