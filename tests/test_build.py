@@ -92,6 +92,13 @@ def test_matrix_kernels_keep_their_tile_in_registers(namespace, register, tile):
         assert any(op in name for name in kernels), f"no full tile in {op}: test is blind"
 
 
+@pytest.mark.parametrize("op", ["winograd", "direct", "pointwise", "backward_row"])
+def test_large_results_are_streamed(op):
+    """Stores past the caches (csrc/cpu/stream.h) are there where an op may write a large blob."""
+    blocks = [block for name, block in code().items() if "4unet3cpu6avx512" in name and op in name]
+    assert any("vmovntps" in block for block in blocks)
+
+
 @pytest.mark.parametrize("module", ["unet_native", "unet_native.ops"])
 def test_import_leaves_heavy_packages_alone(module):
     """Plotting, image formats, SciPy and the command line's packages are imported when used."""

@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tifffile
 
-from command_line import contents, evaluated
+from command_line import contents, evaluated, python_outside
 from unet_native import cli, models
 from unet_native.data.normaliser import Normaliser
 from unet_native.model_file import Model
@@ -74,18 +73,35 @@ def test_segment_says_what_it_will_take(data, trained, tmp_path, capsys):
     assert (height, width) == whole.shape
 
 
-def test_segment_exactly(data, trained, tmp_path):
+@pytest.fixture
+def wide(tmp_path):
+    """Saves an image of some size and an untrained network; returns both paths."""
+
+    def save(size, **network):
+        image = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
+        tifffile.imwrite(tmp_path / "image.tif", image)
+        net = Net(models.fig1(**network), "TEST", seed=1, plan="lean")
+        model = Model(net, Normaliser.fit([image[None]], "zscore"), {})
+        return model.save(tmp_path / "model.safetensors"), tmp_path / "image.tif"
+
+    return save
+
+
+def test_segment_exactly(wide, tmp_path, capsys):
     """With --exact, whatever the tiles and threads: the bits of the whole image in one pass."""
-    image = data / "images" / "0.tif"
-    height, width = tifffile.imread(image).shape
-    results = []
-    for name, *how in (("whole",), ("a", "--tile", "44"), ("b", "--tile", "60", "--threads", "1")):
+    paths = [str(path) for path in wide((75, 91), base_width=16, depth=3)]
+
+    def probabilities(name, *how):
         out = tmp_path / name
-        assert cli.run(["segment", str(trained), str(image), "-o", str(out), "--exact", *how]) == 0
-        results.append(tifffile.imread(out / "0_prob.tif"))
-    assert results[0].shape == (height, width)
-    for result in results[1:]:
-        np.testing.assert_array_equal(result, results[0])
+        assert cli.run(["segment", *paths, "-o", str(out), *how]) == 0
+        return tifffile.imread(out / "image_prob.tif")
+
+    whole = probabilities("whole", "--exact")
+    assert "image.tif: 1 tile " in said(capsys)
+    assert whole.shape == (75, 91)
+    for i, how in enumerate((["--tile", "76"], ["--tile", "92", "--threads", "1"])):
+        np.testing.assert_array_equal(probabilities(f"exact{i}", "--exact", *how), whole)
+    assert (probabilities("fast", "--tile", "76") != whole).any(), "--exact changes nothing"
 
 
 _RUN_AND_SAY_PEAK = """
@@ -99,21 +115,13 @@ sys.exit(code)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_segment_takes_the_memory_that_it_says(tmp_path):
+def test_segment_takes_the_memory_that_it_says(wide, tmp_path):
     """Within a tenth, measured in a process of its own."""
-    image = np.random.default_rng(0).integers(0, 256, (700, 900)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "image.tif", image)
-    net = Net(models.fig1(base_width=32), "TEST", seed=1, plan="lean")
-    model = Model(net, Normaliser.fit([image[None]], "zscore"), {})
-    model.save(tmp_path / "model.safetensors")
-    command = [sys.executable, "-c", _RUN_AND_SAY_PEAK, "segment"]
-    command += [str(tmp_path / name) for name in ("model.safetensors", "image.tif")]
-    result = subprocess.run(
-        [*command, "-o", str(tmp_path / "out"), "--tile", "572"],
-        capture_output=True,
-        text=True,
-        check=True,
+    paths = wide((700, 900), base_width=32)
+    result = python_outside(
+        _RUN_AND_SAY_PEAK, "segment", *paths, "-o", tmp_path / "out", "--tile", "572"
     )
+    assert result.returncode == 0, result.stderr
     said_mb = int(re.search(r"about (\d+) MB", result.stderr)[1])
     took_mb = float(re.search(r"peak ([\d.]+)", result.stderr)[1])
     assert said_mb == pytest.approx(took_mb, rel=0.1)

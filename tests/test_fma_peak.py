@@ -1,4 +1,4 @@
-"""fma_peak: wider vectors do more, and matrix products stay below."""
+"""fma_peak: what it counts, and that a plausible rate comes out."""
 
 from __future__ import annotations
 

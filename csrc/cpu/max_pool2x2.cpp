@@ -42,12 +42,11 @@ template <bool kRight, bool kBelow, class T>
   return to;
 }
 
-// What becomes of the routed diff of one pixel. `skip` may be null.
+// The diff before the ReLU that made the bottom, if there is one.
 template <class T>
-[[gnu::always_inline]] inline T finish(T routed, T bottom, const T* skip, FusedRelu relu) {
-  if (skip != nullptr) routed = *skip + routed;
-  if (relu.on) routed = bottom > 0.0f ? routed : routed * relu.negative_slope;
-  return routed;
+[[gnu::always_inline]] inline T through_relu(T diff, T bottom, FusedRelu relu) {
+  if (!relu.on) return diff;
+  return bottom > 0.0f ? diff : diff * relu.negative_slope;
 }
 
 // The four pixels of a window; those that it has not are not touched.
@@ -71,10 +70,8 @@ template <bool kRight, bool kBelow, bool kStreamed>
       if (!kInside[i]) continue;
       float* diff = at.bottom_diff[i] + c;
       vfloat value = accumulate ? load(diff) + to.v[i] : to.v[i];
-      vfloat skip;
-      if (at.skip[i] != nullptr) skip = load(at.skip[i] + c);
-      value = finish(value, x.v[i], at.skip[i] != nullptr ? &skip : nullptr, relu);
-      store_or_stream<kStreamed>(diff, value);
+      if (at.skip[i] != nullptr) value += load(at.skip[i] + c);
+      store_or_stream<kStreamed>(diff, through_relu(value, x.v[i], relu));
     }
   }
   for (; c < C; ++c) {
@@ -84,8 +81,9 @@ template <bool kRight, bool kBelow, bool kStreamed>
     for (int i = 0; i < 4; ++i) {
       if (!kInside[i]) continue;
       float* diff = at.bottom_diff[i] + c;
-      const float value = accumulate ? *diff + to.v[i] : to.v[i];
-      *diff = finish(value, x.v[i], at.skip[i] != nullptr ? at.skip[i] + c : nullptr, relu);
+      float value = accumulate ? *diff + to.v[i] : to.v[i];
+      if (at.skip[i] != nullptr) value += at.skip[i][c];
+      *diff = through_relu(value, x.v[i], relu);
     }
   }
 }

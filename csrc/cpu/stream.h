@@ -19,7 +19,7 @@
 namespace unet::cpu::UNET_ISA {
 namespace {
 
-constexpr std::ptrdiff_t kLineBytes = 64;
+constexpr std::ptrdiff_t kLineBytes = 4 * kLine;
 
 // What a next op would still find in a cache of the usual size is not streamed.
 constexpr std::ptrdiff_t kMinStreamedBytes = 12 << 20;

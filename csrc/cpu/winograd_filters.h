@@ -22,7 +22,7 @@ struct FilterBlock {
   for (int i = all * part / parts; i < all * (part + 1) / parts; ++i) {
     const float* p =
         block.first + i / block.rows * block.tap_stride + i % block.rows * block.row_stride;
-    for (int line = 0; line < block.lines; ++line) __builtin_prefetch(p + line * 16, 0, 2);
+    for (int line = 0; line < block.lines; ++line) __builtin_prefetch(p + line * kLine, 0, 2);
   }
 }
 
@@ -44,7 +44,7 @@ struct ForwardFilter {
   }
   FilterBlock block(int k, int channels, int n) const {
     return {row(0, k, n), static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc, channels,
-            kPanel / 16};
+            static_cast<int>(ceil_div(kPanel, kLine))};
   }
 };
 
@@ -77,7 +77,7 @@ struct FlippedFilter {
   FilterBlock block(int k, int channels, int n) const {
     return {weight.data + static_cast<std::ptrdiff_t>(n) * weight.oc + k,
             static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc,
-            min(kPanel, weight.ic - n), channels / 16};
+            min(kPanel, weight.ic - n), static_cast<int>(ceil_div(channels, kLine))};
   }
 };
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_native._core import Context
+from unet_native.arena import ALIGNMENT
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -21,14 +22,11 @@ def context_or_default(context: Context | None) -> Context:
     return _default_context if context is None else context
 
 
-CACHE_LINE = 64  # bytes
-
-
 def _aligned(shape: Sequence[int], dtype: type = np.float32) -> NDArray:
     """An uninitialised array that begins at a cache line, for whole lines are written faster."""
     nbytes = prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(nbytes + CACHE_LINE - 1, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
+    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + nbytes].view(dtype).reshape(shape)
 
 
