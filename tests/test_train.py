@@ -16,7 +16,6 @@ from unet_native.evaluate import ScoredSlice, evaluate
 from unet_native.model_file import Model
 from unet_native.train import DivergenceError, Observer, Trainer, TrainSettings
 from unet_native.train.log import Log, Row, read_log
-from unet_native.train.prior import PriorCheck
 from unet_native.train.run_directory import RunDirectory
 
 # --- learning ---
@@ -218,22 +217,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     with pytest.raises(DivergenceError):
         trainer.train(stop=poison)
     assert RunDirectory(tmp_path / "run").snapshot_paths() == []
-
-
-def test_prior_check_speaks_up():
-    label = np.zeros((1, 1, 10, 10), np.float32)
-    label[..., :3] = 1
-    weight = np.ones_like(label)
-    check = PriorCheck(2)
-    check.add(label, weight)
-    entropy = -(0.3 * np.log(0.3) + 0.7 * np.log(0.7))
-    assert check.entropy == pytest.approx(entropy)
-    assert check.complaint(499, 5.0) is None
-    assert "learnt nothing" in check.complaint(500, entropy)
-    assert check.complaint(501, entropy) is None, "once is enough"
-    learning = PriorCheck(2)
-    learning.add(label, weight)
-    assert learning.complaint(500, 0.9 * entropy) is None
 
 
 def test_a_run_is_never_overwritten(tmp_path):

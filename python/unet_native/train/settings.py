@@ -40,6 +40,8 @@ class TrainSettings:
     test_interval            iterations between two validations
     snapshot                 iterations between two snapshots
     algorithm                of the 3x3 convolutions, see unet_native.net.Net
+    average                  transforms over which the finished model averages when it segments, see
+                             unet_native.average; validations during training do without
     """
 
     net: str = "fig1"
@@ -58,6 +60,7 @@ class TrainSettings:
     test_interval: int = 250
     snapshot: int = 250
     algorithm: str = "auto"
+    average: str = "none"
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     weights: WeightSettings = field(default_factory=WeightSettings)
 
@@ -127,7 +130,7 @@ class TrainSettings:
 
     def differences(self, other: TrainSettings) -> list[str]:
         """Names of settings that differ and would change the weights of a resumed run."""
-        free = {"iterations", "test_interval", "snapshot"}
+        free = {"iterations", "test_interval", "snapshot", "average"}
         return [
             f.name
             for f in fields(self)

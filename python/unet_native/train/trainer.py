@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from unet_native import _core, snapshot
+from unet_native.blob import Array
 from unet_native.data.dataset import DataSet
 from unet_native.data.prefetch import Prefetcher
 from unet_native.data.sampler import Sampler
@@ -21,9 +22,9 @@ from unet_native.model_file import Model, model_metadata
 from unet_native.segment import Segmenter
 from unet_native.solver import SGDSolver
 from unet_native.train.curves import draw_curves
+from unet_native.train.health import HealthCheck, dead_layer
 from unet_native.train.log import Log, Row
 from unet_native.train.observer import Observer
-from unet_native.train.prior import PriorCheck
 from unet_native.train.run_directory import RunDirectory
 from unet_native.train.settings import TrainSettings
 from unet_native.train.validation import main_score, validate
@@ -83,6 +84,7 @@ class Trainer:
             "settings": self.settings.to_dict(),
             "data": {"training": _fingerprint(training), "classes": training.classes},
             "label_rule": training.label_rule and training.label_rule.describe(),
+            "label_kind": training.label_rule and training.label_rule.kind,
         }
         if resume:
             self._check_same_run()
@@ -113,7 +115,8 @@ class Trainer:
         )
         if weights is not None:
             self._start_from(weights)
-        self._prior = PriorCheck(training.classes)
+        self._health = HealthCheck(training.classes)
+        self._data: Array | None = None  # the tile of this iteration
         self._smoothed = 0.0
         self._best: float | None = None
         self._validated = 0  # iteration of the last validation
@@ -184,8 +187,7 @@ class Trainer:
         row = Row(self.iteration, loss, self._smoothed, rate, seconds, scores)
         self._log.append(row)
         self.observer.iteration(row, self.settings.iterations)
-        if complaint := self._prior.complaint(self.iteration, self._smoothed):
-            self.observer.warning(complaint)
+        self._look_at_health()
         if (
             self.iteration % self.settings.snapshot == 0
             and self.iteration < self.settings.iterations
@@ -196,9 +198,17 @@ class Trainer:
         if scores or time.monotonic() - self._curves_drawn > _CURVES_SECONDS:
             self._draw_curves()
 
+    def _look_at_health(self) -> None:
+        health, now = self._health, (self.iteration, self._smoothed)
+        if health.has_learnt_nothing(*now):
+            self.observer.warning(health.explain(*now, dead_layer(self.solver.net, self._data)))
+        if complaint := health.explosion(*now):
+            self.observer.warning(complaint)
+
     def _feed(self, iteration: int) -> dict:
         data, label, weight = next(self._tiles)
-        self._prior.add(label, weight)
+        self._health.add(label, weight)
+        self._data = data
         return {"data": data, "label": label, "weight": weight}
 
     def _diverged(self, loss: float) -> DivergenceError:
@@ -223,10 +233,13 @@ class Trainer:
 
     def _validate(self, stop: Callable[[], object], choose: bool = True) -> dict[str, float]:
         """Scores, or nothing if `stop` became true meanwhile. choose: keep the model if best."""
-        scores = validate(self.segmenter, self.validation, self.observer.validating, stop)
+        found = validate(self.segmenter, self.validation, self.observer.validating, stop)
         self.segmenter.release()
-        if not scores:
+        if found is None:
             return {}
+        scores = found.scores
+        if complaint := self._health.one_class(self.iteration, found.predicted):
+            self.observer.warning(complaint)
         if not choose:
             self.observer.validated(self.iteration, scores, False)
             return scores

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from unet_native.data.dataset import DataSet
 from unet_native.evaluate import ScoredSlice, evaluate
 from unet_native.segment import Segmenter
 from unet_native.train.log import SCORES
 
-__all__ = ["main_score", "validate"]
+__all__ = ["Validation", "main_score", "validate"]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found.
+
+    scores     those of unet_native.evaluate named in unet_native.train.log.SCORES, over all slices;
+               one that is undefined is left out
+    per_slice  slice name -> the same, NaN where undefined
+    predicted  the classes that are most probable at some pixel
+    """
+
+    scores: dict[str, float]
+    per_slice: dict[str, dict[str, Any]]
+    predicted: frozenset[int]
 
 
 def main_score(scores: dict[str, float]) -> float:
@@ -23,19 +42,21 @@ def validate(
     dataset: DataSet,
     progress: Callable[[int, int], None],
     stop: Callable[[], object],
-) -> dict[str, float]:
-    """Segments every slice at full size and scores the result; nothing if `stop` became true.
-
-    The scores are those of unet_native.evaluate that are named in unet_native.train.log.SCORES; one
-    that is undefined is left out.
-    """
+) -> Validation | None:
+    """Segments every slice at full size and scores the result; None if `stop` became true."""
     scored = []
+    predicted: set[int] = set()
     for done, item in enumerate(dataset):
         if stop():
-            return {}
+            return None
         progress(done, len(dataset))
         probabilities = segmenter.probabilities(item.image)
+        predicted.update(np.unique(probabilities.argmax(axis=0)).tolist())
         scored.append(ScoredSlice(item.name, probabilities, item.labels, item.ignore))
     progress(len(dataset), len(dataset))
     found = evaluate(scored)
-    return {name: found[name] for name in SCORES if not math.isnan(found.get(name, math.nan))}
+    return Validation(
+        scores={name: found[name] for name in SCORES if not math.isnan(found.get(name, math.nan))},
+        per_slice=found["per_slice"],
+        predicted=frozenset(predicted),
+    )
