@@ -1,5 +1,7 @@
 """Overlap-tile segmentation: any size, and no trace of the tiles."""
 
+from math import prod
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,48 @@ def test_tiles_leave_no_trace(depth):
         np.testing.assert_array_equal(other, results[0])
 
 
+def check_random_tilings(seed, turns):
+    """Sizes from 1x1 and tiles of any size: bit for bit one pass over the whole image."""
+    rng = np.random.default_rng(seed)
+    nets = {depth: small_net(depth) for depth in (1, 2, 3, 4)}
+    passes = 0
+    for _ in range(turns):
+        net = nets[depth := int(rng.integers(1, 5))]
+        most = 8 if rng.random() < 0.2 else 110
+        height, width = rng.integers(1, most, 2)
+        image = random_image(height, width, seed=int(rng.integers(1 << 30)))
+        tile = models.input_size(int(rng.integers(1, 60)), depth)
+        if models.output_size(tile, depth) < min(2 ** (depth - 1), max(height, width)):
+            tile += 2 ** (depth - 1)  # the smallest would leave gaps
+        whole = Segmenter(net.spec, net, algorithm="direct", memory_limit=10**10)
+        assert whole.tiling((height, width)).counts == (1, 1)
+        cut = Segmenter(net.spec, net, algorithm="direct", tile=tile)
+        passes += prod(cut.tiling((height, width)).counts)
+        np.testing.assert_array_equal(
+            cut.probabilities(image),
+            whole.probabilities(image),
+            err_msg=f"depth {depth}, {height}x{width} in tiles of {tile}",
+        )
+    assert passes > 3 * turns, "hardly anything was cut"
+
+
+def test_random_tilings():
+    check_random_tilings(seed=0, turns=60)
+
+
+@pytest.mark.slow
+def test_five_hundred_random_tilings():
+    check_random_tilings(seed=1, turns=500)
+
+
+def test_tiles_that_would_leave_gaps_are_refused():
+    """With 5 levels tiles begin multiples of 16 apart; one of 188 pixels yields 4."""
+    with pytest.raises(UserError, match=r"188 pixels yield 4, .* take tiles of 204 pixels or more"):
+        choose_tiling((5, 5), 5, 1e9, tile=188)
+    assert choose_tiling((4, 4), 5, 1e9, tile=188).counts == (1, 1)
+    assert choose_tiling((5, 5), 5, 1e9, tile=204).counts == (1, 1)
+
+
 def test_winograd_tiles_agree_within_rounding():
     spec = models.fig1(depth=2, base_width=16, tile=28)
     net, image = Net(spec, "TEST", seed=1, plan="lean"), random_image(70, 90)
@@ -105,7 +149,7 @@ def test_progress_counts_tiles():
     net, seen = small_net(), []
     segmenter = Segmenter(net.spec, net, tile=60)
     segmenter.probabilities(random_image(50, 30), lambda done, tiles: seen.append((done, tiles)))
-    count = len(segmenter.tiling((50, 30)).origins)
+    count = prod(segmenter.tiling((50, 30)).counts)
     assert count == 6
     assert seen == [(i, count) for i in range(count + 1)]
 

@@ -23,6 +23,7 @@ void bind_border_distance(pybind11::module_& m);
 void bind_warp(pybind11::module_& m);
 void bind_components(pybind11::module_& m);
 void bind_flooding(pybind11::module_& m);
+void bind_watershed(pybind11::module_& m);
 void bind_partition_scores(pybind11::module_& m);
 void bind_warping_error(pybind11::module_& m);
 

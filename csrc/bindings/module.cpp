@@ -71,6 +71,7 @@ PYBIND11_MODULE(_core, m) {
   unet::bind_warp(m);
   unet::bind_components(m);
   unet::bind_flooding(m);
+  unet::bind_watershed(m);
   unet::bind_partition_scores(m);
   unet::bind_warping_error(m);
 }

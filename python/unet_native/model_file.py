@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unet_native import models, ops, snapshot
+from unet_native.average import AVERAGES
 from unet_native.blob import Array
 from unet_native.data.normaliser import Normaliser
 from unet_native.errors import UserError
@@ -52,6 +53,17 @@ class Model:
     def classes(self) -> int:
         return self.net.blobs["score"].shape[1]
 
+    @property
+    def average(self) -> str:
+        """Over which transforms of an image this model asks to average: one of
+        unet_native.average.AVERAGES."""
+        return (self.provenance.get("settings") or {}).get("average", "none")
+
+    @property
+    def separates_objects(self) -> bool:
+        """Whether it was trained on instance labels, with gaps between objects that touch."""
+        return self.provenance.get("label_kind") == "instances"
+
     @classmethod
     def load(
         cls,
@@ -61,11 +73,13 @@ class Model:
         algorithm: str = "auto",
         memory_limit: int = MEMORY_LIMIT,
         tile: int | None = None,
+        average: str | None = None,
     ) -> Model:
         """Reads a run's folder, its model.safetensors or one of its snapshots.
 
-        The options are those of :class:`Segmenter`. Raises UserError if there is no model, or a
-        damaged one. Loading runs none of the file's content.
+        The options are those of :class:`Segmenter`; average None: what the model asks for. Raises
+        UserError if there is no model, or a damaged one, or it asks for an unknown average. Loading
+        runs none of the file's content.
         """
         path = Path(path)
         if path.is_dir():
@@ -87,6 +101,11 @@ class Model:
             file, "TEST", plan="lean", context=context, data=(1, channels, side, side)
         )
         model = cls(net, normaliser, provenance)
+        if average is None and model.average not in AVERAGES:
+            raise UserError(
+                f"{file}: asks for the unknown average {model.average!r}; choose one of "
+                f"{', '.join(AVERAGES)} instead"
+            )
         model._segmenter = Segmenter(
             net.spec,
             net,
@@ -94,6 +113,7 @@ class Model:
             algorithm=algorithm,
             memory_limit=memory_limit,
             tile=tile,
+            average=model.average if average is None else average,
         )
         return model
 
@@ -108,15 +128,19 @@ class Model:
         name: str = "image",
         *,
         out: Array | None = None,
+        average: str | None = None,
     ) -> Array:
         """Class probabilities at every pixel of an image of any size from 1x1 up.
 
         image     (H, W) or (C, H, W), grey values as in the training files, of the same dtype
-        progress  called with (tiles done, tiles in all)
+        progress  called with (tiles done, tiles in all), those of all transforms
         name      of the image in errors
         out       (classes, H, W) float32 to write to; None: a new array
+        average   over which transforms of the image, one of unet_native.average.AVERAGES; None:
+                  as loaded, which is what the model asks for unless told otherwise
 
-        Returns (classes, H, W) float32. Raises UserError for other channels or another dtype.
+        Returns (classes, H, W) float32. Raises UserError for other channels or another dtype, and
+        for an unknown average.
         """
         image = np.asarray(image)
         if image.ndim == 2:
@@ -126,13 +150,17 @@ class Model:
                 f"{name}: expected an image (H, W) or (C, H, W), got shape {image.shape}"
             )
         return self.segmenter.probabilities(
-            image, progress, normalise=lambda tile: self.normaliser(tile, name), out=out
+            image,
+            progress,
+            normalise=lambda tile: self.normaliser(tile, name),
+            out=out,
+            average=average,
         )
 
     @property
     def segmenter(self) -> Segmenter:
         if self._segmenter is None:
-            self._segmenter = Segmenter(self.spec, self.net)
+            self._segmenter = Segmenter(self.spec, self.net, average=self.average)
         return self._segmenter
 
 

@@ -10,19 +10,21 @@ full surroundings.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf, prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unet_native import models, ops
-from unet_native.data.mirror import mirror_index
+from unet_native.average import Part, Rotation, View, check_average, transforms
 from unet_native.errors import UserError
 from unet_native.net import Net
+from unet_native.ops.arrays import context_or_default
 from unet_native.spec import NetSpec
 
-__all__ = ["MEMORY_LIMIT", "Segmenter", "Tiling", "choose_tiling", "depth_of"]
+__all__ = ["MEMORY_LIMIT", "Pass", "Segmenter", "Tiling", "choose_tiling", "depth_of"]
 
 Array = NDArray[np.float32]
 
@@ -32,6 +34,7 @@ MEMORY_LIMIT = 1_000_000_000
 
 _PROBE = 188  # output side of the tile on which the need of memory is measured first
 _ATTEMPTS = 8  # the need is nearly, but not quite, proportional to the area
+_BLOCK = 1 << 20  # scores that become probabilities at a time
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,19 @@ class Tiling:
     counts: tuple[int, int]
 
     @property
-    def origins(self) -> list[tuple[int, int]]:
-        """Upper left corners of the output tiles in the image, row by row."""
+    def transposed(self) -> Tiling:
+        """The tiling of the transposed image."""
+        return Tiling(*(getattr(self, field.name)[::-1] for field in fields(self)))
+
+    def parts(self, size: tuple[int, int], overlap: int = 0) -> list[Part]:
+        """What the tiles contribute to an image of `size`, row by row: each from its origin to that
+        of the next, the last ones to the end, less `overlap` pixels."""
         rows, columns = (
-            [i * stride for i in range(count)]
-            for stride, count in zip(self.stride, self.counts, strict=True)
+            [(i * stride, stride) for i in range(count - 1)]
+            + [((count - 1) * stride, extent - overlap - (count - 1) * stride)]
+            for stride, count, extent in zip(self.stride, self.counts, size, strict=True)
         )
-        return [(y, x) for y in rows for x in columns]
+        return [Part((y, x), (height, width)) for y, height in rows for x, width in columns]
 
 
 def depth_of(spec: NetSpec) -> int:
@@ -64,35 +73,49 @@ def depth_of(spec: NetSpec) -> int:
 
 
 def choose_tiling(
-    size: tuple[int, int], depth: int, max_pixels: float, tile: int | None = None
+    size: tuple[int, int],
+    depth: int,
+    max_pixels: float,
+    tile: int | None = None,
+    overlap: int = 0,
 ) -> Tiling:
     """The cheapest way to cut an image of `size` (H, W) for a network of `depth` levels.
 
     max_pixels: limit on the area of an input tile (the smallest valid tile is always allowed).
-    tile: side of square input tiles, instead of a choice. Raises UserError if it is not valid.
+    tile: side of square input tiles, instead of a choice. overlap: pixels that neighbouring output
+    tiles must share. Raises UserError if `tile` is not valid, or too small for tiles side by side.
     """
+    step, margin = 2 ** (depth - 1), 2 * models.border(depth)
     if tile is not None:
         try:
             out = models.output_size(tile, depth)
         except ValueError as error:
             raise UserError(str(error)) from None
-        sides = [_side(extent, out, depth) for extent in size]
-        return _tiling(sides)
-    step, margin = 2 ** (depth - 1), 2 * models.border(depth)
-    rows, columns = (_candidates(extent, max_pixels, depth) for extent in size)
+        if out < min(step + overlap, max(size)):
+            least = models.input_size(step + overlap, depth)
+            raise UserError(
+                f"tiles of {tile} pixels yield {out}, and must begin multiples of {step} pixels "
+                f"apart: they would leave gaps; take tiles of {least} pixels or more"
+            )
+        return _tiling([_side(extent, out, depth, overlap) for extent in size])
+    rows, columns = (_candidates(extent, max_pixels, depth, overlap) for extent in size)
     area = (rows[:, None] + margin) * (columns + margin)
-    tiles = _counts(size[0], rows, step)[:, None] * _counts(size[1], columns, step)
+    tiles = _counts(size[0], rows, step, overlap)[:, None] * _counts(
+        size[1], columns, step, overlap
+    )
     cost = np.where(area <= max_pixels, (area * tiles).astype(np.float64), np.inf)
     cost[0, 0] = min(cost[0, 0], np.finfo(np.float64).max)
     best = np.unravel_index(np.argmin(cost), cost.shape)
     chosen = int(rows[best[0]]), int(columns[best[1]])
-    return _tiling([_side(extent, out, depth) for extent, out in zip(size, chosen, strict=True)])
+    return _tiling(
+        [_side(extent, out, depth, overlap) for extent, out in zip(size, chosen, strict=True)]
+    )
 
 
-def _candidates(extent: int, max_pixels: float, depth: int) -> NDArray[np.int64]:
+def _candidates(extent: int, max_pixels: float, depth: int, overlap: int) -> NDArray[np.int64]:
     """Output sizes worth considering along an axis of `extent` pixels, the smallest first."""
     step, least = 2 ** (depth - 1), models.input_size(1, depth) - 2 * models.border(depth)
-    if least < min(step, extent):  # several such tiles could not start at multiples of `step`
+    while least < min(step + overlap, extent):  # such tiles would leave gaps between them
         least += step
     return np.arange(least, max(least, min(extent, max_pixels)) + step, step)
 
@@ -101,17 +124,30 @@ def _tiling(sides: list[tuple[int, int, int, int]]) -> Tiling:
     return Tiling(*(tuple(pair) for pair in zip(*sides, strict=True)))
 
 
-def _side(extent: int, out: int, depth: int) -> tuple[int, int, int, int]:
+def _side(extent: int, out: int, depth: int, overlap: int) -> tuple[int, int, int, int]:
     """Input size, output size, stride and count along one axis."""
     step = 2 ** (depth - 1)
-    count = int(_counts(extent, np.array(out), step))
-    return out + 2 * models.border(depth), out, out // step * step or out, count
+    count = int(_counts(extent, np.array(out), step, overlap))
+    return out + 2 * models.border(depth), out, int(_stride(np.array(out), step, overlap)), count
 
 
-def _counts(extent: int, out: NDArray, step: int) -> NDArray:
+def _counts(extent: int, out: NDArray, step: int, overlap: int) -> NDArray:
     """Tiles of `out` pixels needed along an axis of `extent` pixels."""
-    stride = np.where(out >= step, out // step * step, out)
-    return 1 + np.maximum(0, -(-(extent - out) // stride))
+    return 1 + np.maximum(0, -(-(extent - out) // _stride(out, step, overlap)))
+
+
+def _stride(out: NDArray, step: int, overlap: int) -> NDArray:
+    """Between the origins of tiles of `out` pixels; one that is too small stands alone."""
+    stride = (out - overlap) // step * step
+    return np.where(stride > 0, stride, out)
+
+
+class Pass(NamedTuple):
+    """One transform of an image, how it is cut, and what its tiles contribute."""
+
+    transform: View | Rotation
+    tiling: Tiling
+    parts: list[Part]
 
 
 class Segmenter:
@@ -123,6 +159,9 @@ class Segmenter:
                    the tiles to the last bit
     memory_limit   bytes that the blobs of one tile may take
     tile           side of square input tiles; None = what suits the image and the limit
+    average        over which transforms of the image: one of unet_native.average.AVERAGES
+
+    Raises UserError for an unknown average.
     """
 
     def __init__(
@@ -134,24 +173,53 @@ class Segmenter:
         algorithm: str = "auto",
         memory_limit: int = MEMORY_LIMIT,
         tile: int | None = None,
+        average: str = "none",
     ) -> None:
+        check_average(average)
         self.spec = spec
         self.depth = depth_of(spec)
         self._params_of = params_of
-        self._context = context
+        self._context = context_or_default(context)
         self._algorithm = algorithm
         self.memory_limit = memory_limit
         self.tile = tile
+        self.average = average
         self._net: Net | None = None
+        self._tilings: dict[tuple, Tiling] = {}
 
-    def tiling(self, size: tuple[int, int], channels: int = 1) -> Tiling:
-        """How an image of `size` (H, W) will be cut."""
+    def tiling(self, size: tuple[int, int], channels: int = 1, overlap: int = 0) -> Tiling:
+        """How an image of `size` (H, W) will be cut; neighbouring tiles share `overlap` pixels."""
+        key = size, channels, overlap, self.memory_limit, self.tile
+        if key not in self._tilings:
+            self._tilings[key] = self._find_tiling(size, channels, overlap)
+        return self._tilings[key]
+
+    def passes(
+        self, size: tuple[int, int], channels: int = 1, average: str | None = None
+    ) -> list[Pass]:
+        """How an image of `size` (H, W) will be segmented: its transforms, and how each is cut."""
+        return [
+            self._pass(transform, size, channels)
+            for transform in transforms(self.average if average is None else average)
+        ]
+
+    def _pass(self, transform: View | Rotation, size: tuple[int, int], channels: int) -> Pass:
+        frame = transform.frame(size)
+        if isinstance(transform, View):
+            tiling = self.tiling(size, channels)
+            tiling = tiling.transposed if transform.transposed else tiling
+        else:
+            tiling = self.tiling(frame, channels, transform.overlap)
+        parts = tiling.parts(frame, transform.overlap)
+        return Pass(transform, tiling, [part for part in parts if transform.is_used(part, size)])
+
+    def _find_tiling(self, size: tuple[int, int], channels: int, overlap: int) -> Tiling:
         shape = [models.input_size(_PROBE, self.depth)] * 2
         max_pixels = inf
         for _ in range(_ATTEMPTS):
             nbytes = self._net_for((1, channels, *shape)).plan.bytes
             max_pixels = min(max_pixels, self.memory_limit / nbytes * prod(shape))
-            tiling = choose_tiling(size, self.depth, max_pixels, self.tile)
+            tiling = choose_tiling(size, self.depth, max_pixels, self.tile, overlap)
             if tiling.input_size == tuple(shape):
                 break
             shape = tiling.input_size
@@ -175,39 +243,53 @@ class Segmenter:
         *,
         normalise: Callable[[NDArray], Array] | None = None,
         out: Array | None = None,
+        average: str | None = None,
     ) -> Array:
-        """The softmax over classes at every pixel.
+        """The softmax over classes, at every pixel, of the scores averaged over transforms.
 
         image      (C, H, W), H and W from 1 up; float32 and normalised, if `normalise` is None
-        progress   called with (tiles done, tiles in all)
+        progress   called with (tiles done, tiles in all), those of all transforms
         normalise  applied to each tile of the image: no normalised copy of the whole is made
         out        (classes, H, W) float32 to write to; None: a new array
+        average    instead of that of this Segmenter
 
-        Returns (classes, H, W) float32. Raises UserError if the network takes other channels.
+        Returns (classes, H, W) float32. Raises UserError if the network takes other channels, and
+        for an unknown average.
         """
         channels, *size = image.shape
-        tiling = self.tiling((size[0], size[1]), channels)
-        net = self._net_for((1, channels, *tiling.input_size))
+        passes = self.passes((size[0], size[1]), channels, average)
         border = models.border(self.depth)
-        result = out
-        origins = tiling.origins
-        for done, (y, x) in enumerate(origins):
-            if progress is not None:
-                progress(done, len(origins))
-            rows, columns = (
-                mirror_index(start - border, start - border + side, extent)
-                for start, side, extent in zip((y, x), tiling.input_size, size, strict=True)
-            )
-            data = image[:, rows[:, None], columns]
-            score = self._score(net, (data if normalise is None else normalise(data))[None])
-            tile = ops.softmax_forward(score, context=self._context)[0]
-            if result is None:
-                result = np.empty((len(tile), *size), np.float32)
-            inside = result[:, y : y + tile.shape[1], x : x + tile.shape[2]]
-            inside[...] = tile[:, : inside.shape[1], : inside.shape[2]]
+        done, tiles = 0, sum(len(one.parts) for one in passes)
+        for index, (transform, tiling, parts) in enumerate(passes):
+            net = self._net_for((1, channels, *tiling.input_size))
+            if out is None:
+                out = np.empty((net.blobs["score"].shape[1], *size), np.float32)
+            for part in parts:
+                if progress is not None:
+                    progress(done, tiles)
+                origin = part.origin[0] - border, part.origin[1] - border
+                data = transform.read(
+                    image, origin, tiling.input_size, normalise or np.asarray, self._context
+                )
+                score = self._score(net, data[None])
+                if len(passes) == 1:
+                    score = ops.softmax_forward(score, context=self._context)
+                transform.add(score[0], part, out, index > 0, self._context)
+                del data, score  # the next transform may need the memory behind them
+                done += 1
+        if len(passes) > 1:
+            self._probabilities_of_sums(out, len(passes))
         if progress is not None:
-            progress(len(origins), len(origins))
-        return result
+            progress(tiles, tiles)
+        return out
+
+    def _probabilities_of_sums(self, sums: Array, count: int) -> None:
+        """The softmax of sums / count, in place; (classes, H, W), some rows at a time."""
+        classes, height, width = sums.shape
+        rows = max(1, _BLOCK // (classes * width))
+        for top in range(0, height, rows):
+            block = sums[:, top : top + rows]
+            block[...] = ops.softmax_forward((block / count)[None], context=self._context)[0]
 
     def release(self) -> None:
         """Gives back the memory that is kept for the next image."""

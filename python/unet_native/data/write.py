@@ -10,7 +10,7 @@ import numpy as np
 from unet_native.data.images import ImageFile
 from unet_native.files import write_atomically
 
-__all__ = ["write_labels", "write_probabilities", "write_stack"]
+__all__ = ["write_labels", "write_objects", "write_probabilities", "write_stack"]
 
 # Distinguishable colours for class labels (class 0 black), as (red, green, blue).
 _COLOURS = (
@@ -39,6 +39,13 @@ def write_labels(
     for value in range(256):
         palette[:, value] = np.multiply(_COLOURS[_colour_of(value)], 257)
     return write_stack(path, labels.astype(np.uint8), source, palette=palette)
+
+
+def write_objects(path: str | Path, objects: np.ndarray, source: ImageFile | None = None) -> Path:
+    """Write object numbers (slices, H, W), 0 = background, as uint16, or as uint32 if a slice holds
+    more than 65535."""
+    dtype = np.uint16 if objects.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+    return write_stack(path, objects.astype(dtype, copy=False), source)
 
 
 def write_probabilities(
