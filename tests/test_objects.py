@@ -321,7 +321,7 @@ def test_many_objects_take_32_bits(tmp_path):
 
 
 def test_speed():
-    """About 20 ms for 512x512 on one core; five times as much would be a mistake."""
+    """22 ms for 512x512 on one core; five times as much would be a mistake."""
     probability = some_image(1, (512, 512))
     times = []
     for _ in range(5):

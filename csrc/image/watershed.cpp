@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
-#include <queue>
 #include <vector>
 
 #include "core/context.h"
@@ -20,12 +20,12 @@ struct Shape {
 // Calls visit(neighbour) for the up to four neighbours of the pixel `at`: above, left, right,
 // below.
 template <class Visit>
-void for_neighbours(Shape shape, std::ptrdiff_t at, Visit visit) {
-  const auto y = at / shape.w, x = at % shape.w;
-  if (y > 0) visit(at - shape.w);
+void for_neighbours(Shape shape, std::int32_t at, Visit visit) {
+  const std::int32_t x = at % shape.w;
+  if (at >= shape.w) visit(at - shape.w);
   if (x > 0) visit(at - 1);
   if (x + 1 < shape.w) visit(at + 1);
-  if (y + 1 < shape.h) visit(at + shape.w);
+  if (at < shape.size() - shape.w) visit(at + shape.w);
 }
 
 // The objects as the pixels are uncovered from the highest to the lowest: a forest of peaks, whose
@@ -63,61 +63,95 @@ class Peaks {
   std::vector<float> height_;
 };
 
-// labels = 1 + the root on the seeds of each object, 0 elsewhere; returns the number of peaks.
-std::size_t find_seeds(Shape shape, const float* height, float depth, std::int32_t* labels) {
-  std::vector<std::int32_t> order;
-  for (std::ptrdiff_t at = 0; at < shape.size(); ++at) {
-    labels[at] = 0;
-    if (height[at] > 0) order.push_back(static_cast<std::int32_t>(at));
+// The bits of a positive float, which are ordered as the floats are.
+std::uint32_t bits_of(float height) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &height, sizeof bits);
+  return bits;
+}
+
+// The pixels of height > 0, the highest first, equal ones in the order of a scan row by row.
+std::vector<std::int32_t> from_high_to_low(Shape shape, const float* height) {
+  std::vector<std::int32_t> order, sorted;
+  for (std::int32_t at = 0; at < shape.size(); ++at) {
+    if (height[at] > 0) order.push_back(at);
   }
-  std::sort(order.begin(), order.end(), [=](std::int32_t one, std::int32_t other) {
-    return height[one] != height[other] ? height[one] > height[other] : one < other;
-  });
+  sorted.resize(order.size());
+  constexpr int kBits = 11;  // of the 32 of a height, from the lowest to the highest
+  for (int shift = 0; shift < 32; shift += kBits) {
+    const auto digit = [=](std::int32_t at) {
+      return ~(bits_of(height[at]) >> shift) & ((1u << kBits) - 1);
+    };
+    std::vector<std::size_t> begin((1u << kBits) + 1);
+    for (const std::int32_t at : order) ++begin[digit(at) + 1];
+    for (std::size_t i = 1; i < begin.size(); ++i) begin[i] += begin[i - 1];
+    for (const std::int32_t at : order) sorted[begin[digit(at)]++] = at;
+    order.swap(sorted);
+  }
+  return order;
+}
+
+// labels = 1 + the root on the seeds of each object, 0 elsewhere; returns the number of peaks.
+std::size_t find_seeds(Shape shape, const float* height, const std::vector<std::int32_t>& order,
+                       float depth, std::int32_t* labels) {
+  std::fill_n(labels, shape.size(), 0);
   Peaks peaks(depth);
-  for (const auto at : order) {
+  for (const std::int32_t at : order) {
     std::int32_t own = -1;
-    for_neighbours(shape, at, [&](std::ptrdiff_t beside) {
+    for_neighbours(shape, at, [&](std::int32_t beside) {
       if (labels[beside] == 0) return;
       const std::int32_t root = peaks.root(labels[beside] - 1);
       own = own == -1 || own == root ? root : peaks.meet(own, root, height[at]);
     });
     labels[at] = 1 + (own == -1 ? peaks.add(height[at]) : own);
   }
-  for (const auto at : order) {
+  for (std::int32_t at = 0; at < shape.size(); ++at) {
+    if (labels[at] == 0) continue;
     const std::int32_t root = peaks.root(labels[at] - 1);
     labels[at] = peaks.is_seed(root, height[at]) ? 1 + root : 0;
   }
   return peaks.count();
 }
 
-// Grows the seeds over all pixels of height > 0.
-void grow(Shape shape, const float* height, std::int32_t* labels) {
-  struct Waiting {
-    float level;  // of the highest way from a seed to here
-    std::int32_t turn, at, label;
-    bool operator<(const Waiting& other) const {
-      return level != other.level ? level < other.level : turn > other.turn;
-    }
+// level (H, W) = 1, 2, .. for the different heights from the lowest to the highest, 0 where not >
+// 0; returns the number of levels.
+int find_levels(const float* height, const std::vector<std::int32_t>& order,
+                std::vector<std::int32_t>& level) {
+  int count = 0;
+  for (std::size_t i = order.size(); i-- > 0;) {
+    const bool higher = i + 1 == order.size() || height[order[i]] > height[order[i + 1]];
+    level[order[i]] = count += higher;
+  }
+  return count;
+}
+
+// Grows the seeds over all pixels that have a level. A pixel waits in the queue of the level of the
+// highest way to it from a seed: no way leads up again, so the levels are emptied once, downwards.
+void grow(Shape shape, const std::vector<std::int32_t>& level, int levels, std::int32_t* labels) {
+  constexpr std::int32_t kNone = -1;
+  struct Queue {
+    std::int32_t first = kNone, last = kNone;
   };
-  std::priority_queue<Waiting> queue;
-  std::vector<std::uint8_t> queued(static_cast<std::size_t>(shape.size()));
-  std::int32_t turn = 0;
-  const auto send = [&](std::ptrdiff_t from, float level) {
-    for_neighbours(shape, from, [&](std::ptrdiff_t at) {
-      if (labels[at] != 0 || queued[at] || !(height[at] > 0)) return;
-      queued[at] = 1;
-      queue.push(
-          {std::min(level, height[at]), turn++, static_cast<std::int32_t>(at), labels[from]});
+  std::vector<Queue> queues(static_cast<std::size_t>(levels) + 1);
+  std::vector<std::int32_t> next(level.size(), kNone);
+  const auto send = [&](std::int32_t from, std::int32_t passed) {
+    for_neighbours(shape, from, [&](std::int32_t at) {
+      if (level[at] == 0 || labels[at] != 0) return;
+      labels[at] = -labels[from];  // waiting
+      Queue& queue = queues[std::min(passed, level[at])];
+      (queue.first == kNone ? queue.first : next[queue.last]) = at;
+      queue.last = at;
     });
   };
-  for (std::ptrdiff_t at = 0; at < shape.size(); ++at) {
-    if (labels[at] != 0) send(at, height[at]);
+  for (std::int32_t at = 0; at < shape.size(); ++at) {
+    if (labels[at] > 0) send(at, level[at]);
   }
-  while (!queue.empty()) {
-    const Waiting next = queue.top();
-    queue.pop();
-    labels[next.at] = next.label;
-    send(next.at, next.level);
+  for (std::int32_t passed = levels; passed > 0; --passed) {
+    Queue& queue = queues[passed];
+    for (; queue.first != kNone; queue.first = next[queue.first]) {
+      labels[queue.first] = -labels[queue.first];
+      send(queue.first, passed);
+    }
   }
 }
 
@@ -212,8 +246,12 @@ int watershed(Plane<const float> height, float depth, Plane<std::int32_t> labels
   if (shape.size() > std::numeric_limits<std::int32_t>::max()) {
     fail("watershed", "an image may have 2^31 - 1 pixels at most");
   }
-  const std::size_t peaks = find_seeds(shape, height.data, depth, labels.data);
-  grow(shape, height.data, labels.data);
+  std::vector<std::int32_t> order = from_high_to_low(shape, height.data);
+  const std::size_t peaks = find_seeds(shape, height.data, order, depth, labels.data);
+  std::vector<std::int32_t> level(static_cast<std::size_t>(shape.size()));
+  const int levels = find_levels(height.data, order, level);
+  order = {};
+  grow(shape, level, levels, labels.data);
   return number_by_rows(shape, peaks + 1, labels.data);
 }
 

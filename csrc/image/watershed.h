@@ -13,7 +13,7 @@
 //                  than the lower one (else they are one: the h-maxima of the height)
 // Seeds are the pixels less than `depth` below the peak of their object. They grow over their
 // neighbours, the highest first, of equal ones the first in the queue, which is seeded row by row.
-// Every pixel gets a number: objects share a border, no line is left between them. O(n log n).
+// Every pixel gets a number: objects share a border, no line is left between them. O(H * W).
 //
 // close_gaps: a background pixel goes to the largest (of equal ones the first) of the objects among
 // its eight neighbours, if they are two or more. All pixels are judged by the labels as they were.

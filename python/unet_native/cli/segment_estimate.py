@@ -99,7 +99,7 @@ def _network_bytes(segmenter: Segmenter, passes: Sequence[Pass], channels: int) 
 
 def _object_bytes(file: ImageFile) -> int:
     """Numbers, and what numbering the objects of one slice takes beside them."""
-    return 2 * file.slices * prod(file.size) + 20 * prod(file.size)
+    return 2 * file.slices * prod(file.size) + 21 * prod(file.size)
 
 
 def _array_bytes(file: ImageFile, classes: int) -> int:
