@@ -253,7 +253,7 @@ def test_evaluate_refuses(data, tmp_path, complaint):
     tifffile.imwrite(wild, np.linspace(-1, 3, 72 * 72, dtype=np.float32).reshape(72, 72))
     tifffile.imwrite(small, np.zeros((5, 5), np.uint8))
     for arguments, text in [
-        ((labels, labels, "--metric", "dice"), "isbi or iou"),
+        ((labels, labels, "--metric", "dice"), "isbi, iou, ctc"),
         ((tmp_path / "none", labels), "none"),
         ((wild, labels / "0.tif"), "from 0 to 1"),
         ((small, labels / "0.tif"), "must agree"),

@@ -118,6 +118,67 @@ def test_weight_map_adds_class_weights_and_border_term():
     np.testing.assert_allclose(weights, expected, atol=1e-5)
 
 
+def reference_plugin(instances, labels, w0, sigma, v_bal, sigma_bal):
+    """The plugin's formula pixel by pixel and instance by instance, in float64."""
+    rows, columns = np.indices(instances.shape)
+    weights = np.full(instances.shape, v_bal)
+    for value in set(labels[labels > 0].tolist()):
+        distances = [np.full(instances.shape, np.inf)] * 2
+        for k in set(instances[labels == value].tolist()):
+            y, x = np.nonzero((instances == k) & (labels == value))
+            squares = (rows[..., None] - y) ** 2 + (columns[..., None] - x) ** 2
+            distances.append(np.sqrt(squares.min(axis=-1).astype(np.float64)))
+        d1, d2 = np.sort(distances, axis=0)[:2]
+        weights += w0 * np.exp(-((d1 + d2) ** 2) / (2 * sigma**2))
+        weights += (1 - v_bal) * np.exp(-(d1**2) / (2 * sigma_bal**2))
+    return np.where(labels > 0, 1.0, weights)
+
+
+@pytest.mark.parametrize("size", [(60, 83), (1, 90), (40, 1)])
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("given", [{}, {"w0": 7.0, "sigma": 3.0, "v_bal": 0.3, "sigma_bal": 4.0}])
+def test_plugin2019_equals_brute_force(size, classes, given):
+    rng = np.random.default_rng(3)
+    for cells in (0, 1, 9):
+        instances = np.zeros(size, np.int32)
+        for k in range(1, cells + 1):
+            y, x = rng.integers(0, size[0]), rng.integers(0, size[1])
+            instances[y : y + 6, x : x + 5] = k
+        labels = (np.where(instances > 0, instances % classes + 1, 0)).astype(np.uint8)
+        ignore = rng.random(size) < 0.1
+        parameters = {"w0": 50.0, "sigma": 6.0, "v_bal": 0.1, "sigma_bal": 10.0} | given
+        expected = reference_plugin(instances, labels, **parameters)
+        found = weight_map(instances, labels, preset="plugin2019", ignore=ignore, **given)
+        assert not found[ignore].any()
+        np.testing.assert_allclose(found[~ignore], expected[~ignore], rtol=1e-6, atol=1e-5)
+
+
+def test_uniform_weights_are_one_except_where_ignored():
+    instances = np.zeros((9, 9), np.int32)
+    instances[2:4, 2:4] = 1
+    ignore = np.zeros((9, 9), bool)
+    ignore[0] = True
+    found = weight_map(instances, preset="uniform", ignore=ignore)
+    np.testing.assert_array_equal(found, np.where(ignore, 0, 1))
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        {"preset": "paper2015", "v_bal": 0.1},
+        {"preset": "paper2015", "sigma_bal": 10.0},
+        {"preset": "uniform", "w0": 10.0},
+    ],
+)
+def test_presets_do_not_mix(mixed):
+    with pytest.raises(UserError, match="has no"):
+        WeightSettings(**mixed)
+
+
+def test_settings_of_older_runs_are_the_same():
+    assert WeightSettings(preset="paper2015", w0=10.0, sigma=5.0) == WeightSettings()
+
+
 def test_own_class_weights_have_mean_one():
     instances = np.zeros((20, 30), np.int32)
     instances[5:9, 3:20] = 1

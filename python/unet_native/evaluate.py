@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_native.metrics import ThresholdScores, iou, isbi_scores
+from unet_native.metrics import ThresholdScores, ctc_scores, iou, isbi_scores
 
-__all__ = ["METRICS", "ScoredSlice", "evaluate"]
+__all__ = ["METRICS", "ScoredObjects", "ScoredSlice", "evaluate", "evaluate_objects"]
 
-METRICS = ("isbi", "iou")
+METRICS = ("isbi", "iou", "ctc")
+
+_LAST_WARPING_THRESHOLD = 0.9  # of the challenge
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,35 @@ class ScoredSlice:
     ignore: NDArray[np.bool_] | None = None
 
 
-def evaluate(slices: Sequence[ScoredSlice], metric: str = "isbi") -> dict[str, Any]:
+@dataclass(frozen=True)
+class ScoredObjects:
+    """Objects of a slice and the true ones: (H, W) integers, 0 = background, else one number each.
+
+    In truth, objects that touch have no gap between them.
+    """
+
+    name: str
+    predicted: NDArray
+    truth: NDArray
+
+
+def evaluate_objects(slices: Sequence[ScoredObjects]) -> dict[str, Any]:
+    """Scores of the Cell Tracking Challenge, see :func:`unet_native.metrics.ctc_scores`.
+
+    seg, f1, precision, recall, tp, fp, fn over all objects of all slices; "per_slice" holds the
+    same for each slice by its name. NaN where there is no object.
+    """
+
+    def scores(part: Sequence[ScoredObjects]) -> dict[str, Any]:
+        return asdict(ctc_scores([s.predicted for s in part], [s.truth for s in part]))
+
+    per_slice = {item.name: scores([item]) for item in slices}
+    return {"slices": len(slices)} | scores(slices) | {"per_slice": per_slice}
+
+
+def evaluate(
+    slices: Sequence[ScoredSlice], metric: str = "isbi", *, warping: bool = False
+) -> dict[str, Any]:
     """All scores over `slices` together, and of each one.
 
     metric "iou": with the most probable class at each pixel,
@@ -46,6 +76,8 @@ def evaluate(slices: Sequence[ScoredSlice], metric: str = "isbi") -> dict[str, A
       v_rand_threshold  where v_rand is best
       pixel_error     1 - best F score of pixels
       rand_error      1 - best foreground-restricted F score of pairs, without thinning
+      warping_error   with `warping`: fewest splits and mergers per pixel after the label has been
+                      warped; splits, mergers: how many pixels, at that threshold
     For more classes, pixel_error is the share of wrong pixels.
 
     "per_slice" holds the same for each slice by its name. A score that is undefined is NaN.
@@ -53,7 +85,7 @@ def evaluate(slices: Sequence[ScoredSlice], metric: str = "isbi") -> dict[str, A
     and slices whose truth has no pixel of class 1 are left out.
     """
     isbi = metric == "isbi" and len(slices[0].probabilities) == 2
-    thresholds = [_isbi_thresholds(item) if isbi else () for item in slices]
+    thresholds = [_isbi_thresholds(item, warping) if isbi else () for item in slices]
     result = _scores(slices, thresholds, metric)
     result["per_slice"] = {
         item.name: _scores([item], [rows], metric)
@@ -70,6 +102,7 @@ def _scores(
     result: dict[str, Any] = {"slices": len(slices)}
     if metric == "isbi":
         result.update(_isbi(thresholds) if classes == 2 else {"pixel_error": _wrong_share(slices)})
+        result.update(_warping(slices, thresholds))
     return result | _iou(slices, classes)
 
 
@@ -88,13 +121,30 @@ def _isbi(thresholds: Sequence[Sequence[ThresholdScores]]) -> dict[str, float]:
     }
 
 
-def _isbi_thresholds(item: ScoredSlice) -> Sequence[ThresholdScores]:
+def _warping(
+    slices: Sequence[ScoredSlice], thresholds: Sequence[Sequence[ThresholdScores]]
+) -> dict[str, float]:
+    """Fewest splits and mergers over the thresholds; nothing if they were not asked for."""
+    scored = [(s.labels.size, rows) for s, rows in zip(slices, thresholds, strict=True) if rows]
+    if not scored or scored[0][1][0].warp_counts is None:
+        return {}
+    pixels = sum(size for size, _ in scored)
+    found = [
+        [sum(scores.warp_counts[kind] for scores in row) for kind in ("splits", "mergers")]
+        for row in zip(*(rows for _, rows in scored), strict=True)
+        if row[0].th <= _LAST_WARPING_THRESHOLD
+    ]
+    splits, mergers = min(found, key=sum)
+    return {"warping_error": (splits + mergers) / pixels, "splits": splits, "mergers": mergers}
+
+
+def _isbi_thresholds(item: ScoredSlice, warping: bool) -> Sequence[ThresholdScores]:
     """The challenge's scores of a slice; none if its truth has no interior."""
     proposal = np.clip(item.probabilities[1], 0, 1)
     label = (item.labels == 1).astype(np.uint8)
     if item.ignore is not None:
         proposal, label = (np.where(item.ignore, 0, a).astype(a.dtype) for a in (proposal, label))
-    return isbi_scores(proposal, label).thresholds if label.any() else ()
+    return isbi_scores(proposal, label, warping=warping).thresholds if label.any() else ()
 
 
 def _iou(slices: Sequence[ScoredSlice], classes: int) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _make_set(output: Path, name: str, slices: int, seed: int) -> tuple[np.ndarr
 
 
 def _train(output: Path, context: Any) -> None:
-    from unet_native.cli.train import observer_on_console
+    from unet_native.cli.train_observer import observer_on_console
     from unet_native.data.load import load_training_set
     from unet_native.train import Trainer
 

@@ -15,23 +15,44 @@ if TYPE_CHECKING:
     import numpy as np
 
     from unet_native.data.images import ImageFile
-    from unet_native.evaluate import ScoredSlice
+    from unet_native.data.labels import LabelRule
+    from unet_native.evaluate import ScoredObjects, ScoredSlice
 
-_COLUMNS = {"v_rand": "V_Rand", "v_info": "V_Info", "pixel_error": "pixel error", "iou": "IoU"}
+_COLUMNS = {
+    "v_rand": "V_Rand",
+    "v_info": "V_Info",
+    "rand_error": "Rand error",
+    "pixel_error": "pixel error",
+    "warping_error": "warping error",
+    "iou": "IoU",
+    "seg": "SEG",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+}
 
 
 def evaluate(
     prediction: Annotated[
         Path,
-        typer.Argument(help="Folder, stack or image; of NAME.tif and NAME_prob.tif the latter."),
+        typer.Argument(
+            help="Folder, stack or image; of NAME.tif, NAME_prob.tif and NAME_objects.tif the one "
+            "that suits the metric."
+        ),
     ],
     truth: Annotated[Path, typer.Argument(help="Folder, stack or image of labels.")],
     metric: Annotated[
         str,
         typer.Option(
-            "--metric", metavar="isbi|iou", help="isbi: V_Rand, V_Info, pixel error, and IoU too."
+            "--metric",
+            metavar="isbi|iou|ctc",
+            help="isbi: V_Rand, V_Info, Rand and pixel error, and IoU too; ctc: SEG of the Cell "
+            "Tracking Challenge, and F1 of objects at an IoU of 0.5.",
         ),
     ] = "isbi",
+    warping: Annotated[
+        bool, typer.Option("--warping", help="The challenge's warping error too; takes longer.")
+    ] = False,
     foreground: options.Foreground = None,
     label_kind: options.LabelKind = "auto",
     ignore: options.Ignore = None,
@@ -42,15 +63,23 @@ def evaluate(
     Predictions are probabilities of class 1 (floats from 0 to 1, or integers up to the largest of
     their type), of all classes along axis C, or labels: two values, of which the larger is class
     1, or class numbers. The options say what the values of the labels in TRUTH mean, as for train.
+
+    For ctc they are objects: one number each, or else the connected parts (4 neighbours) of what is
+    above 0.5 or not background; and so is the truth.
     """
     from unet_native.errors import UserError
-    from unet_native.evaluate import METRICS
+    from unet_native.evaluate import METRICS, evaluate_objects
     from unet_native.evaluate import evaluate as score
 
     if metric not in METRICS:
-        raise UserError(f"--metric {metric}: use {' or '.join(METRICS)}")
-    slices = _read(prediction, truth, label_kind, foreground, ignore)
-    result = score(slices, metric)
+        raise UserError(f"--metric {metric}: use {', '.join(METRICS)}")
+    if warping and metric != "isbi":
+        raise UserError(f"--warping belongs to the metric isbi, not to {metric}; leave it out")
+    if metric == "ctc":
+        result = evaluate_objects(_read_objects(prediction, truth, label_kind, foreground, ignore))
+    else:
+        slices = _read(prediction, truth, label_kind, foreground, ignore)
+        result = score(slices, metric, warping=warping)
     if as_json:
         import json
 
@@ -59,63 +88,144 @@ def evaluate(
         _print_table(result)
 
 
+_ORDER = {"objects": ("_objects", "_prob", ""), "probabilities": ("_prob", "", "_objects")}
+
+
 def _read(
     prediction: Path, truth: Path, kind: str, foreground: str | None, ignore: int | None
 ) -> list[ScoredSlice]:
     """Slices of both, in order."""
+    from unet_native.evaluate import ScoredSlice
+
+    pairs, planes, rule = _matched(prediction, truth, "probabilities", kind, foreground, ignore)
+    slices: list[ScoredSlice] = []
+    for predicted, _ in pairs:
+        stack = _probabilities(predicted, rule.classes, rule.kind)
+        for index, probabilities in enumerate(stack):
+            labels, _, ignored = rule(planes[len(slices)])
+            name = _bare(predicted.slice_name(index))
+            slices.append(ScoredSlice(name, probabilities, labels, ignored))
+    note(f"labels: {rule.describe()}")
+    return slices
+
+
+def _read_objects(
+    prediction: Path, truth: Path, kind: str, foreground: str | None, ignore: int | None
+) -> list[ScoredObjects]:
+    """Objects of both, in order; ignored pixels are background in both."""
+    import numpy as np
+
+    from unet_native.data.instances import connected_instances
+    from unet_native.evaluate import ScoredObjects
+
+    pairs, planes, rule = _matched(prediction, truth, "objects", kind, foreground, ignore)
+    slices: list[ScoredObjects] = []
+    how: set[str] = set()
+    for predicted, _ in pairs:
+        numbered, said = _objects(predicted)
+        how.add(said)
+        for index, objects in enumerate(numbered):
+            plane = planes[len(slices)]
+            # Not the rule's own instances: those have gaps, which are for training.
+            true = plane if rule.kind == "instances" else connected_instances(rule(plane)[0])
+            if ignore is not None:
+                true, objects = (np.where(plane == ignore, 0, a) for a in (true, objects))
+            slices.append(ScoredObjects(_bare(predicted.slice_name(index)), objects, true))
+    parts = "" if rule.kind == "instances" else "; objects are its connected parts (4 neighbours)"
+    note(f"predicted objects: {' and '.join(sorted(how))}; labels: {rule.describe()}{parts}")
+    return slices
+
+
+def _matched(
+    prediction: Path,
+    truth: Path,
+    wanted: str,
+    kind: str,
+    foreground: str | None,
+    ignore: int | None,
+) -> tuple[list[tuple[ImageFile, ImageFile]], list[np.ndarray], LabelRule]:
+    """Pairs of files, the label planes of all their slices, and what the labels mean."""
     from unet_native.data.images import list_images
     from unet_native.data.labels import decide_label_rule, label_plane
     from unet_native.errors import UserError
-    from unet_native.evaluate import ScoredSlice
 
-    pairs = _pair(_predictions(prediction), list_images(truth, labels=True), prediction, truth)
-    planes = [label_plane(file.path, plane) for _, file in pairs for plane in file.read()]
-    bits = 8 * max(file.dtype.itemsize for _, file in pairs)
-    rule = decide_label_rule(
-        planes, bits, kind=kind, foreground=foreground, ignore=ignore, where=truth
-    )
-    slices: list[ScoredSlice] = []
+    found = _predictions(prediction, _ORDER[wanted])
+    pairs = _pair(found, list_images(truth, labels=True), prediction, truth)
     for predicted, labelled in pairs:
         if predicted.slices != labelled.slices or predicted.size != labelled.size:
             raise UserError(
                 f"{predicted.path}: holds {_extent(predicted)}, {labelled.path} "
                 f"{_extent(labelled)}; they must agree"
             )
-        stack = _probabilities(predicted, rule.classes, rule.kind)
-        for index, probabilities in enumerate(stack):
-            labels, _, ignored = rule(planes[len(slices)])
-            name = predicted.slice_name(index).replace("_prob", "")
-            slices.append(ScoredSlice(name, probabilities, labels, ignored))
-    note(f"labels: {rule.describe()}")
-    return slices
+    planes = [label_plane(file.path, plane) for _, file in pairs for plane in file.read()]
+    bits = 8 * max(file.dtype.itemsize for _, file in pairs)
+    rule = decide_label_rule(
+        planes, bits, kind=kind, foreground=foreground, ignore=ignore, where=truth
+    )
+    return pairs, planes, rule
 
 
-def _predictions(path: Path) -> list[ImageFile]:
-    """The files to score: NAME_prob.tif instead of NAME.tif where there are both."""
+def _predictions(path: Path, order: tuple[str, ...]) -> list[ImageFile]:
+    """The files to score: of those that ``segment`` wrote for one image, the first in `order`."""
     from unet_native.data.images import list_images
 
     files = list_images(path, labels=True)
     stems = {file.stem for file in files}
-    return [file for file in files if f"{file.stem}_prob" not in stems]
+
+    def is_first(file: ImageFile) -> bool:
+        name = file.stem.removesuffix("_prob").removesuffix("_objects")
+        return file.stem == next((name + s for s in order if name + s in stems), file.stem)
+
+    return [file for file in files if is_first(file)]
+
+
+def _bare(stem: str) -> str:
+    """The name of an image from that of its labels or results."""
+    from unet_native.data.pairing import MASK_SUFFIXES
+
+    for suffix in ("_prob", "_objects", *MASK_SUFFIXES):
+        stem = stem.removesuffix(suffix)
+    return stem
+
+
+def _objects(file: ImageFile) -> tuple[list[np.ndarray], str]:
+    """(H, W) int32 for each slice of a prediction, and what was taken for an object."""
+    import numpy as np
+
+    from unet_native.data.instances import connected_instances
+    from unet_native.errors import UserError
+
+    stack = file.read()
+    if stack.shape[1] > 1:
+        classes = stack.argmax(axis=1).astype(np.uint8)
+        return [connected_instances(c) for c in classes], "connected parts of each class but 0"
+    planes = stack[:, 0]
+    if planes.dtype.kind == "f":
+        inside = [_probability_of_foreground(file.path, p, "binary") > 0.5 for p in planes]
+        parts = [connected_instances(p.astype(np.uint8)) for p in inside]
+        return parts, "connected parts above 0.5"
+    if planes.min() < 0:
+        raise UserError(
+            f"{file.path}: holds the negative number {planes.min()}; objects are numbered from 1, "
+            "0 is background"
+        )
+    if not file.stem.endswith("_objects") and len(np.unique(planes)) <= 2:
+        parts = [connected_instances((p > 0).astype(np.uint8)) for p in planes]
+        return parts, "connected parts of what is not 0"
+    return list(planes), "one for each number"
 
 
 def _pair(
     predictions: list[ImageFile], truths: list[ImageFile], prediction: Path, truth: Path
 ) -> list[tuple[ImageFile, ImageFile]]:
     """Predictions with the truth of their name; a truth without prediction is passed over."""
-    from unet_native.data.pairing import MASK_SUFFIXES
     from unet_native.errors import UserError
 
     if len(predictions) == len(truths) == 1:
         return [(predictions[0], truths[0])]
 
-    def bare(stem: str) -> str:
-        for suffix in ("_prob", *MASK_SUFFIXES):
-            stem = stem.removesuffix(suffix)
-        return stem
-
-    by_name = {bare(file.stem): file for file in truths}
-    lone = [file.path.name for file in predictions if bare(file.stem) not in by_name]
+    by_name = {_bare(file.stem): file for file in truths}
+    lone = [file.path.name for file in predictions if _bare(file.stem) not in by_name]
     if lone:
         more = f" and {len(lone) - 1} more" if len(lone) > 1 else ""
         raise UserError(
@@ -125,7 +235,7 @@ def _pair(
     left = len(truths) - len(predictions)
     if left:
         note(f"{left} label file{'s' * (left != 1)} without prediction passed over")
-    return [(file, by_name[bare(file.stem)]) for file in predictions]
+    return [(file, by_name[_bare(file.stem)]) for file in predictions]
 
 
 def _probabilities(file: ImageFile, classes: int, kind: str) -> np.ndarray:
@@ -152,6 +262,8 @@ def _probabilities(file: ImageFile, classes: int, kind: str) -> np.ndarray:
             )
         numbers = np.arange(classes, dtype=plane.dtype)[:, None, None]
         return (plane[:, None] == numbers).astype(np.float32)
+    if file.stem.endswith("_objects"):
+        kind = "instances"
     one = _probability_of_foreground(file.path, plane, kind)
     return np.stack([1 - one, one], axis=1)
 
@@ -191,6 +303,9 @@ def _print_table(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     shown = {key: title for key, title in _COLUMNS.items() if key in result}
+    if len(result.get("iou_per_class", ())) > 2:
+        result = _with_class_columns(result)
+        shown |= {key: key for key in result if key.startswith("IoU of ")}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("slice")
     for title in shown.values():
@@ -201,5 +316,18 @@ def _print_table(result: dict[str, Any]) -> None:
         row = [f"{result[key]:.4f}" for key in shown]
         table.add_row(f"all {result['slices']}", *row, style="bold")
     Console(soft_wrap=True).print(table)
+    if "splits" in result:
+        print(f"warping error: {result['splits']} split and {result['mergers']} merger pixels")
     if "v_rand_threshold" in result:
         print(f"V_Rand is best with class 1 above {result['v_rand_threshold']:.1f}")
+
+
+def _with_class_columns(result: dict[str, Any]) -> dict[str, Any]:
+    """The same with the IoU of each class beside the other scores."""
+
+    def flat(scores: dict[str, Any]) -> dict[str, Any]:
+        per_class = scores["iou_per_class"].items()
+        return scores | {f"IoU of {name}": value for name, value in per_class}
+
+    rows = {name: flat(scores) for name, scores in result["per_slice"].items()}
+    return flat(result) | {"per_slice": rows}

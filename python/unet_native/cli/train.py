@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unet_native.cli import options
-from unet_native.cli.console import note, progress, warn
+from unet_native.cli.console import note, progress
+from unet_native.cli.train_observer import observer_on_console
 
 if TYPE_CHECKING:
-    from unet_native.data.dataset import DataSet
     from unet_native.model_file import Model
     from unet_native.train import Trainer, TrainSettings
 
@@ -78,8 +78,48 @@ def train(
     base_lr: Annotated[
         float | None, _setting("--base-lr", "0.001", "Learning rate at the start.")
     ] = None,
+    lr_policy: Annotated[
+        str | None,
+        _setting(
+            "--lr-policy",
+            "inv",
+            "How the rate falls; poly: evenly, to 0 at the last iteration.",
+            metavar="inv|poly|fixed",
+        ),
+    ] = None,
     warmup: Annotated[
         int | None, _setting("--warmup", "0", "Iterations over which the rate rises from 0.")
+    ] = None,
+    weight_map: Annotated[
+        str | None,
+        _setting(
+            "--weight-map",
+            "paper2015",
+            "Weights of the pixels in the loss.",
+            metavar="paper2015|plugin2019|uniform",
+        ),
+    ] = None,
+    w0: Annotated[
+        float | None,
+        _setting("--w0", "10, or 50 in plugin2019", "Height of the weight map's border term."),
+    ] = None,
+    augmentation: Annotated[
+        str | None,
+        _setting(
+            "--augmentation",
+            "paper2015",
+            "Deformation and grey values of tiles.",
+            metavar="paper2015|none",
+        ),
+    ] = None,
+    average: Annotated[
+        str | None,
+        _setting(
+            "--average",
+            "none",
+            "Transforms of an image that segment averages over.",
+            metavar="none|mirror4|dihedral8|rotate7",
+        ),
     ] = None,
     test_interval: Annotated[
         int | None, _setting("--test-interval", "250", "Iterations between two validations.")
@@ -144,7 +184,12 @@ def train(
             iterations=iterations,
             seed=seed,
             base_lr=base_lr,
+            lr_policy=lr_policy,
             warmup=warmup,
+            weight_map=weight_map,
+            w0=w0,
+            augmentation=augmentation,
+            average=average,
             test_interval=test_interval,
             resume=resume or None,
         )
@@ -160,7 +205,10 @@ def train(
             sighup_effect=sighup_effect,
         )
     from unet_native._core import Context
+    from unet_native.cli.training_data import load_sets
+    from unet_native.data.augment import AugmentSettings
     from unet_native.data.check import check_training_set
+    from unet_native.data.weight_map import WeightSettings
     from unet_native.errors import UserError
     from unet_native.model_file import Model
     from unet_native.train import Trainer
@@ -184,7 +232,13 @@ def train(
         "iterations": iterations,
         "seed": seed,
         "base_lr": base_lr,
+        **_policy(lr_policy),
         "warmup": warmup,
+        "weights": WeightSettings(weight_map or "paper2015", w0)
+        if weight_map or w0 is not None
+        else None,
+        "augment": None if augmentation is None else AugmentSettings.preset(augmentation),
+        "average": average,
         "test_interval": test_interval,
         "snapshot": _interval(snapshot),
         "algorithm": algorithm,
@@ -203,7 +257,7 @@ def train(
             raise UserError("--images is missing: give the folder or stack to train on")
     model = None if weights is None else Model.load(weights)
     settings = _settings(given, directory if resume else None, model)
-    training, held_back = _load(source)
+    training, held_back = load_sets(source)
     print(check_training_set(training, held_back).text(), flush=True)
     trainer = Trainer(
         output,
@@ -226,6 +280,18 @@ def _refuse_with_solver(**given: Any) -> None:
         if value is not None:
             name = name.replace("_", "-")
             raise UserError(f"--{name} does not go with --solver, whose file says everything")
+
+
+def _policy(name: str | None) -> dict[str, Any]:
+    """Learning rate policy and its power: each policy has the one that suits it."""
+    from unet_native.errors import UserError
+
+    powers = {"inv": 0.75, "poly": 1.0, "fixed": 0.0}
+    if name is None:
+        return {}
+    if name not in powers:
+        raise UserError(f"--lr-policy {name}: use {', '.join(powers)}")
+    return {"lr_policy": name, "power": powers[name]}
 
 
 def _interval(snapshot: str | None) -> int | None:
@@ -255,45 +321,6 @@ def _settings(given: dict[str, Any], resumed: Any, model: Model | None) -> Train
         old = TrainSettings.from_dict(model.provenance["settings"])
         settings = replace(settings, net=old.net, depth=old.depth, base_width=old.base_width)
     return replace(settings, **{name: v for name, v in given.items() if v is not None})
-
-
-def _load(source: dict[str, Any]) -> tuple[DataSet, DataSet | None]:
-    """Training and validation set."""
-    from unet_native.data.load import load_training_set, split_indices
-
-    wish, normaliser = source["validation"], source["normaliser"]
-    reading = {name: source[name] for name in ("axes", "label_kind", "foreground", "ignore")}
-    dataset = load_training_set(
-        source["images"], source["labels"], normaliser=normaliser, **reading
-    )
-    if wish is None:
-        return dataset, None
-    if not Path(wish).is_dir():
-        training, held_back = (dataset.subset(part) for part in split_indices(wish, len(dataset)))
-        training = training.normalised(normaliser)
-        return training, held_back.normalised(training.normaliser)
-    images, labels = _validation_folders(Path(wish))
-    held_back = load_training_set(
-        images,
-        labels,
-        axes=source["axes"],
-        label_rule=dataset.label_rule,
-        normaliser=dataset.normaliser,
-    )
-    return dataset, held_back
-
-
-def _validation_folders(folder: Path) -> tuple[Path, Path | None]:
-    """Where images and labels lie: in two subfolders, or together in the folder itself."""
-    for images, labels in (
-        ("images", "labels"),
-        ("images", "masks"),
-        ("imgs", "masks"),
-        ("image", "label"),
-    ):
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            return folder / images, folder / labels
-    return folder, None
 
 
 def _describe(trainer: Trainer) -> str:
@@ -330,26 +357,6 @@ def _run(trainer: Trainer) -> int | None:
     best = "" if trainer.best_score is None else f", best validation {trainer.best_score:.4f}"
     print(f"{trainer.iteration} iterations{best} -> {trainer.run.model}")
     return None
-
-
-def observer_on_console(update: Any) -> Any:
-    from unet_native.train import Observer
-
-    class OnConsole(Observer):
-        """Shows a run as a progress bar and a few lines."""
-
-        def iteration(self, row, iterations):
-            text = f"loss {row.smoothed_loss:.4f}, lr {row.lr:.2e}, {row.seconds:.2f} s/iteration"
-            update(row.iteration, iterations, text)
-
-        def validated(self, iteration, scores, best):
-            text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            note(f"iteration {iteration}: {text}{' (best so far)' if best else ''}")
-
-        def warning(self, text):
-            warn(text)
-
-    return OnConsole()
 
 
 def _say_now(text: str) -> None:

@@ -15,8 +15,30 @@ def weight_map(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the maps, or a .tif file for one.")
     ],
-    w0: Annotated[float, typer.Option("--w0", help="Height of the border term.")] = 10.0,
-    sigma: Annotated[float, typer.Option("--sigma", help="Width of the border term, px.")] = 5.0,
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset",
+            metavar="paper2015|plugin2019|uniform",
+            help="Formula: the paper's, or that of the authors' later plugin.",
+        ),
+    ] = "paper2015",
+    w0: Annotated[
+        float | None,
+        typer.Option("--w0", help="Height of the border term: 10, or 50 in plugin2019."),
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option("--sigma", help="Width of the border term, px: 5, or 6 in plugin2019."),
+    ] = None,
+    v_bal: Annotated[
+        float | None,
+        typer.Option("--v-bal", help="plugin2019: weight of background far from objects, 0.1."),
+    ] = None,
+    sigma_bal: Annotated[
+        float | None,
+        typer.Option("--sigma-bal", help="plugin2019: how far from objects it falls to that, 10."),
+    ] = None,
     foreground: options.Foreground = None,
     label_kind: options.LabelKind = "auto",
     ignore: options.Ignore = None,
@@ -25,18 +47,19 @@ def weight_map(
 ) -> None:
     """Compute the weight map of the paper (section 3, equation 2) from labels.
 
-    Writes float32 TIFFs, NAME_weights.tif, with axes and resolution of the labels. Classes are
-    balanced over all labels given, as training does.
+    Writes float32 TIFFs, NAME_weights.tif, with axes and resolution of the labels. In paper2015
+    classes are balanced over all labels given, as training does.
     """
     import numpy as np
 
     from unet_native._core import Context
     from unet_native.data.images import list_images
     from unet_native.data.labels import decide_label_rule, label_plane
-    from unet_native.data.weight_map import class_counts, class_weights
+    from unet_native.data.weight_map import WeightSettings, class_counts, class_weights
     from unet_native.data.weight_map import weight_map as compute
     from unet_native.data.write import write_stack
 
+    settings = WeightSettings(preset, w0, sigma, v_bal, sigma_bal)
     files = list_images(labels, axes, labels=True)
     targets = _targets(files, output)
     stacks = [[label_plane(file.path, plane) for plane in file.read()] for file in files]
@@ -59,8 +82,7 @@ def weight_map(
             compute(
                 instances,
                 classes,
-                w0=w0,
-                sigma=sigma,
+                settings=settings,
                 class_weights=balance,
                 ignore=ignored,
                 context=context,

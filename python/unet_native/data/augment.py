@@ -70,6 +70,13 @@ class AugmentSettings:
             raise UserError(f"weights {self.weights!r}: use 'deformed' or 'recomputed'")
 
     @classmethod
+    def preset(cls, name: str) -> AugmentSettings:
+        """ "paper2015", the defaults, or "none". Raises UserError for another name."""
+        if name not in ("paper2015", "none"):
+            raise UserError(f"augmentation {name!r} is unknown: use paper2015 or none")
+        return cls.none() if name == "none" else cls()
+
+    @classmethod
     def none(cls) -> AugmentSettings:
         """Only the position of the tile is drawn: pixels and grey values stay as they are."""
         return cls(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unet_native import _core
 from unet_native.data.augment import AugmentSettings, Deformation, grey_curve
 from unet_native.data.dataset import DataSet, Slice
-from unet_native.data.weight_map import WeightSettings, border_term, weight_map
+from unet_native.data.weight_map import WeightSettings, pixel_weights, weight_map
 from unet_native.errors import UserError
 
 __all__ = ["Sampler"]
@@ -128,7 +128,7 @@ class Sampler:
         middle = np.ascontiguousarray(_crop(coordinates, border))
         label = self._nearest(prepared.labels, middle)
         if self.settings.weights == "recomputed":
-            weight = self._recomputed_weight(prepared, coordinates, label)
+            weight = self._recomputed_weight(prepared, coordinates)
         else:
             weight = np.empty((*label.shape, 1), np.float32)
             _core.sample_image(self._context, prepared.weight[..., None], middle, False, weight)
@@ -137,13 +137,18 @@ class Sampler:
             weight[self._nearest(prepared.ignore, middle) > 0] = 0
         return label.astype(np.float32), weight
 
-    def _recomputed_weight(self, prepared: _Prepared, coordinates: Array, label) -> Array:
+    def _recomputed_weight(self, prepared: _Prepared, coordinates: Array) -> Array:
         border = (self.tile_in - self.tile_out) // 2
         margin = min(border, int(np.ceil(self.weights.reach)))
         around = np.ascontiguousarray(_crop(coordinates, border - margin))
-        instances = self._nearest(prepared.instances, around)
-        term = border_term(instances, self.weights, context=self._context)
-        return self.class_weights[label] + _crop(term, margin)
+        weight = pixel_weights(
+            self._nearest(prepared.instances, around),
+            self._nearest(prepared.labels, around),
+            self.weights,
+            self.class_weights,
+            context=self._context,
+        )
+        return np.ascontiguousarray(_crop(weight, margin))
 
     def _nearest(self, plane: np.ndarray, coordinates: Array) -> np.ndarray:
         out = np.empty(coordinates.shape[:2], plane.dtype)
@@ -163,11 +168,9 @@ class Sampler:
         weight = weight_map(
             item.instances,
             item.labels,
-            w0=self.weights.w0,
-            sigma=self.weights.sigma,
+            settings=self.weights,
             class_weights=self.class_weights,
             ignore=item.ignore,
-            preset=self.weights.preset,
             context=self._context,
         )
         image = np.ascontiguousarray(item.image.transpose(1, 2, 0))

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from unet_native import models
+from unet_native.average import check_average
 from unet_native.data.augment import AugmentSettings
 from unet_native.data.weight_map import WeightSettings
 from unet_native.errors import UserError
@@ -73,6 +74,7 @@ class TrainSettings:
                 raise UserError(f"--{option} must be at least 1, got {getattr(self, name)}")
         if self.algorithm not in ALGORITHMS:
             raise UserError(f"--algorithm {self.algorithm}: use {', '.join(ALGORITHMS)}")
+        check_average(self.average)
         if not self.base_lr > 0:
             raise UserError(f"--base-lr must be positive, got {self.base_lr:g}")
         if self.warmup < 0:
