@@ -24,6 +24,41 @@ def test_train_says_what_it_understood(data, tmp_path, capsys):
     assert captured.err.count("\n") < 10, "no flood of progress where nobody watches"
 
 
+def test_train_stores_the_recipe_that_was_chosen(data, tmp_path):
+    run = tmp_path / "run"
+    recipe = ["--lr-policy", "poly", "--weight-map", "plugin2019", "--w0", "30"]
+    recipe += ["--augmentation", "none", "--average", "mirror4"]
+    assert cli.run(["train", *sources(data), "-o", str(run), *recipe, *FAST]) == 0
+    stored = json.loads((run / "settings.json").read_text())["settings"]
+    assert (stored["lr_policy"], stored["power"], stored["average"]) == ("poly", 1.0, "mirror4")
+    assert stored["weights"] == {
+        "preset": "plugin2019",
+        "w0": 30.0,
+        "sigma": 6.0,
+        "v_bal": 0.1,
+        "sigma_bal": 10.0,
+    }
+    assert stored["augment"]["displacement"] == 0
+    assert cli.run(["train", "-o", str(run), "--resume", "--iterations", "7"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--lr-policy", "cosine"], "use inv, poly, fixed"),
+        (["--weight-map", "paper"], "use one of paper2015"),
+        (["--weight-map", "uniform", "--w0", "5"], "has no w0"),
+        (["--augmentation", "mixup"], "use paper2015 or none"),
+        (["--average", "tta"], "mirror4"),
+    ],
+)
+def test_train_refuses_an_unknown_recipe(data, tmp_path, capsys, option, words):
+    run = tmp_path / "run"
+    assert cli.run(["train", *sources(data), "-o", str(run), *FAST, *option]) == 2
+    assert words in capsys.readouterr().err
+    assert not run.exists()
+
+
 def test_train_resumes_with_what_it_was_given(data, tmp_path, capsys):
     run = tmp_path / "run"
     start = ["train", *sources(data), "-o", str(run), "--validation", "0-1", *FAST]

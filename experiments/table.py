@@ -1,0 +1,60 @@
+"""Writes the tables of README.md from results/.
+
+python -m experiments.table
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from experiments.row import HERE, RESULTS
+from unet_native.files import write_text
+
+TITLES = {
+    "v_rand": "V_Rand",
+    "v_info": "V_Info",
+    "warping_error": "warping error",
+    "rand_error": "Rand error",
+    "pixel_error": "pixel error",
+    "seg": "SEG",
+    "f1": "F1",
+    "iou": "IoU",
+}
+DIGITS = {"warping_error": 6}
+
+
+def main() -> None:
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    sets: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        sets.setdefault(result["row"].split("-")[0], []).append(result)
+    body = "\n\n".join(f"### {name}\n\n{table(rows)}" for name, rows in sets.items())
+    path = HERE / "README.md"
+    text = path.read_text(encoding="utf-8")
+    section = f"<!-- begin results -->\n{body}\n<!-- end results -->"
+    pattern = re.compile("<!-- begin results -->.*<!-- end results -->", re.DOTALL)
+    write_text(path, pattern.sub(lambda _: section, text))
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """One line for each row and way to segment."""
+    scored = [(r, how, scores) for r in results for how, scores in r["scores"].items()]
+    shown = [key for key in TITLES if any(key in scores for _, _, scores in scored)]
+    header = ["row", "segmented", "iterations", "training (min)", "chosen at"]
+    lines = [[*header, *(TITLES[key] for key in shown)]]
+    lines.append(["---"] * len(lines[0]))
+    for result, how, scores in scored:
+        trained = [result["iterations"], result["training_minutes"]] if result["iterations"] else []
+        cells = [result["row"], how, *(trained or ["-", "-"])]
+        cells.append(result["chosen"].get("iteration", "-"))
+        for key in shown:
+            value = scores.get(key)
+            cells.append("-" if value is None else f"{value:.{DIGITS.get(key, 4)}f}")
+        lines.append([str(cell) for cell in cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
