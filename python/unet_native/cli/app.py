@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from unet_native.cli.augment import augment
 from unet_native.cli.convert import convert
 from unet_native.cli.demo import demo
 from unet_native.cli.evaluate import evaluate
@@ -17,7 +18,7 @@ from unet_native.cli.time import time
 from unet_native.cli.train import train
 from unet_native.cli.weight_map import weight_map
 
-_COMMANDS = (train, segment, evaluate, weight_map, time, inspect, convert, info, demo)
+_COMMANDS = (train, segment, evaluate, augment, weight_map, time, inspect, convert, info, demo)
 
 
 def build_app() -> typer.Typer:
