@@ -1,5 +1,7 @@
 """Deformation and sampling of tiles against plain float64 numpy, and what they depend on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -269,3 +271,61 @@ def test_impossible_tiles_are_refused(dataset, tile_in, tile_out):
 def test_bad_settings_are_refused(bad):
     with pytest.raises(UserError, match=next(iter(bad))):
         AugmentSettings(**bad)
+
+
+# The layers of 2019
+
+
+def b_spline(x):
+    """The uniform cubic B-spline around 0, by its definition in pieces."""
+    x = abs(x)
+    return (4 - 6 * x**2 + 3 * x**3) / 6 if x < 1 else max(0.0, 2 - x) ** 3 / 6
+
+
+def test_layer2019_displaces_by_b_splines():
+    settings = AugmentSettings.preset("layer2019")
+    size, spacing = 211, 60.0
+    rng = np.random.default_rng(0)
+    settings = replace(settings, spacing=spacing, rotation=(0.0, 0.0))
+    deformation = Deformation.draw(rng, settings, size, size, (size, size))
+    assert deformation.displacement.shape == (7, 7, 2)
+    found = deformation.coordinates(CONTEXT)
+    nodes = np.arange(7)
+    weights = np.array([[b_spline(p / spacing + 1 - n) for n in nodes] for p in range(size)])
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
+    moved = np.einsum("yi,xj,ijc->yxc", weights, weights, deformation.displacement)
+    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
+    corner = deformation.offset - (size - 1) / 2
+    np.testing.assert_allclose(found, grid + corner + moved, atol=2e-4)
+
+
+def test_layer2019_moves_pixels_by_less_than_its_vectors():
+    """At a node the weights are 1/6, 2/3, 1/6 along both axes: 10 px become 5."""
+    settings = replace(AugmentSettings.preset("layer2019"), rotation=(0.0, 0.0))
+    at_node = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        deformation = Deformation.draw(rng, settings, 160, 160, (160, 160))
+        moved = deformation.coordinates(CONTEXT)[150, 150]
+        at_node.append(moved - 150 - (deformation.offset - 159 / 2))
+    assert np.std(at_node) == pytest.approx(10 * 0.5, rel=0.1)
+
+
+def test_midpoint_curves_rise_within_their_slopes():
+    settings = AugmentSettings.preset("layer2019")
+    bends = []
+    for seed in range(200):
+        curve = grey_curve(np.random.default_rng(seed), settings)
+        assert -0.05 <= curve[0] <= 0.05
+        assert 0.95 <= curve[-1] <= 1.05
+        slopes = np.diff(curve) * 64
+        assert slopes.min() >= 0.8 - 1e-3
+        assert slopes.max() <= 1.2 + 1e-3
+        bends.append(np.ptp(slopes))
+    assert np.median(bends) > 0.05, "most curves are bent"
+
+
+def test_settings_of_older_runs_draw_as_before():
+    stored = AugmentSettings().to_dict()
+    del stored["spacing"], stored["curve"]
+    assert AugmentSettings.from_dict(stored) == AugmentSettings()

@@ -41,7 +41,7 @@ def test_it_draws_the_tiles_of_the_sampler(tmp_path, monkeypatch):
         (["-o", "sheet.tif"], ".png"),
         (["-o", "sheet.png", "--tile", "75"], "tile of 75 pixels"),
         (["-o", "sheet.png", "--weight-map", "paper"], "use one of paper2015"),
-        (["-o", "sheet.png", "--augmentation", "mixup"], "use paper2015 or none"),
+        (["-o", "sheet.png", "--augmentation", "mixup"], "use paper2015, layer2019, none"),
     ],
 )
 def test_bad_input_costs_nothing(data, tmp_path, capsys, monkeypatch, options, words):

@@ -48,7 +48,7 @@ def test_train_stores_the_recipe_that_was_chosen(data, tmp_path):
         (["--lr-policy", "cosine"], "use inv, poly, fixed"),
         (["--weight-map", "paper"], "use one of paper2015"),
         (["--weight-map", "uniform", "--w0", "5"], "has no w0"),
-        (["--augmentation", "mixup"], "use paper2015 or none"),
+        (["--augmentation", "mixup"], "use paper2015, layer2019, none"),
         (["--average", "tta"], "mirror4"),
     ],
 )

@@ -23,7 +23,8 @@ def augment(
     tile: Annotated[int, typer.Option("--tile", help="Side of the input tile, px.")] = 572,
     depth: Annotated[int, typer.Option("--depth", help="Levels of the network.")] = 5,
     augmentation: Annotated[
-        str, typer.Option("--augmentation", metavar="paper2015|none", help="As for train.")
+        str,
+        typer.Option("--augmentation", metavar="paper2015|layer2019|none", help="As for train."),
     ] = "paper2015",
     weight_map: Annotated[
         str,

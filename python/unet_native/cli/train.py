@@ -109,7 +109,7 @@ def train(
             "--augmentation",
             "paper2015",
             "Deformation and grey values of tiles.",
-            metavar="paper2015|none",
+            metavar="paper2015|layer2019|none",
         ),
     ] = None,
     average: Annotated[
