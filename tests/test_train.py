@@ -332,3 +332,14 @@ def test_a_half_written_row_is_dropped(tmp_path):
     again.close()
     assert again.rows == log.rows[:2]
     assert path.read_text() == "".join(text.splitlines(keepends=True)[:3])
+
+
+@pytest.mark.parametrize("place", [(), ("augment",), ("weights",)])
+def test_settings_of_a_later_version_are_refused_in_words(place):
+    stored = TrainSettings().to_dict()
+    part = stored
+    for name in place:
+        part = part[name]
+    part["of_tomorrow"] = 1
+    with pytest.raises(UserError, match=r"another version.*of_tomorrow"):
+        TrainSettings.from_dict(stored)

@@ -124,11 +124,17 @@ class TrainSettings:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> TrainSettings:
-        """The settings that :meth:`to_dict` stored."""
-        stored = dict(stored)
-        stored["augment"] = AugmentSettings.from_dict(stored["augment"])
-        stored["weights"] = WeightSettings(**stored["weights"])
-        return cls(**stored)
+        """What :meth:`to_dict` stored. Raises UserError for unknown or missing settings."""
+        try:
+            stored = dict(stored)
+            stored["augment"] = AugmentSettings.from_dict(stored["augment"])
+            stored["weights"] = WeightSettings(**stored["weights"])
+            return cls(**stored)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"the settings of the run are of another version of unet_native ({error}); go on "
+                "with that version, or start a new run with --weights"
+            ) from error
 
     def differences(self, other: TrainSettings) -> list[str]:
         """Names of settings that differ and would change the weights of a resumed run."""
