@@ -126,6 +126,17 @@ def test_slices_of_different_sizes_share_one_warping_error():
     assert both["splits"] + both["mergers"] >= fewest
 
 
+def test_a_slice_without_interior_has_no_warping_error_in_the_table(tmp_path, capsys):
+    proposal, label = noisy((2, 30, 40), 3)
+    label[1] = 0
+    tifffile.imwrite(tmp_path / "truth.tif", label)
+    tifffile.imwrite(tmp_path / "result.tif", proposal)
+    command = ["evaluate", str(tmp_path / "result.tif"), str(tmp_path / "truth.tif"), "--warping"]
+    assert cli.run(command) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert sum("nan" in row for row in rows) == 1
+
+
 def test_the_table_shows_what_was_asked_for(folders, capsys):
     truth, result, _ = folders
     common = [str(result), str(truth), "--label-kind", "instances"]

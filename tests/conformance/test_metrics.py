@@ -14,9 +14,10 @@ from unet_native.metrics import isbi_scores, isbi_thresholds, thinned_objects, w
 
 def folder():
     """The folder of the cases: UNET_NATIVE_GOLDEN may name it, or the one around it."""
-    named = Path(os.environ.get("UNET_NATIVE_GOLDEN", ""))
-    if not (named / "metrics").is_dir() and any(named.glob("*.npz")):
-        return named
+    if named := os.environ.get("UNET_NATIVE_GOLDEN"):
+        cases = Path(named)
+        if not (cases / "metrics").is_dir() and any(cases.glob("*.npz")):
+            return cases
     return golden("metrics")
 
 

@@ -311,15 +311,21 @@ def _print_table(result: dict[str, Any]) -> None:
     for title in shown.values():
         table.add_column(title, justify="right")
     for name, scores in result["per_slice"].items():
-        table.add_row(name, *(f"{scores[key]:.4f}" for key in shown))
+        table.add_row(name, *(_number(key, scores) for key in shown))
     if result["slices"] > 1:
-        row = [f"{result[key]:.4f}" for key in shown]
+        row = [_number(key, result) for key in shown]
         table.add_row(f"all {result['slices']}", *row, style="bold")
     Console(soft_wrap=True).print(table)
     if "splits" in result:
         print(f"warping error: {result['splits']} split and {result['mergers']} merger pixels")
     if "v_rand_threshold" in result:
         print(f"V_Rand is best with class 1 above {result['v_rand_threshold']:.1f}")
+
+
+def _number(key: str, scores: dict[str, Any]) -> str:
+    """A score for people; "nan" for a slice that has none, such as one without any interior."""
+    digits = 6 if key == "warping_error" else 4
+    return f"{scores.get(key, math.nan):.{digits}f}"
 
 
 def _with_class_columns(result: dict[str, Any]) -> dict[str, Any]:
