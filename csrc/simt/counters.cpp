@@ -1,0 +1,109 @@
+#include "simt/counters.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "simt/finding.h"
+
+namespace unet::simt {
+namespace {
+
+constexpr std::uintptr_t kSector = 32, kBanks = 32, kWord = 4;
+constexpr std::uintptr_t kNone = ~std::uintptr_t{0};
+
+struct Request {
+  std::array<std::uintptr_t, kWarp> address;
+  Request() { address.fill(kNone); }
+};
+
+// What one place of the code asks for, in the block that runs.
+struct Requests {
+  bool is_shared = false;
+  Access access = Access::kRead;
+  std::size_t bytes = 0;
+  std::array<std::size_t, kWarp> times{};  // how often each lane has been there
+  std::vector<Request> list;
+};
+
+using Key = std::pair<const void*, unsigned>;  // place and warp
+std::map<Key, Requests> running;
+std::map<const void*, Traffic> totals;
+
+std::uint64_t parts(std::uint64_t count, std::uint64_t size) { return (count + size - 1) / size; }
+
+std::uint64_t sectors(const Request& request, std::size_t bytes, std::uint64_t& ideal) {
+  std::set<std::uintptr_t> touched, distinct;
+  for (const std::uintptr_t address : request.address) {
+    if (address == kNone) continue;
+    distinct.insert(address);
+    for (std::uintptr_t s = address / kSector; s <= (address + bytes - 1) / kSector; ++s) {
+      touched.insert(s);
+    }
+  }
+  ideal += parts(distinct.size() * bytes, kSector);
+  return touched.size();
+}
+
+std::uint64_t wavefronts(const Request& request, std::size_t bytes, std::uint64_t& ideal) {
+  const std::size_t words = std::max<std::size_t>(1, bytes / kWord);
+  const std::size_t lanes = kWarp / words;  // served together
+  std::uint64_t cost = 0;
+  std::set<std::uintptr_t> all;
+  for (std::size_t first = 0; first < kWarp; first += lanes) {
+    std::set<std::uintptr_t> wanted;
+    for (std::size_t lane = first; lane < first + lanes; ++lane) {
+      if (request.address[lane] == kNone) continue;
+      for (std::size_t i = 0; i < words; ++i) wanted.insert(request.address[lane] / kWord + i);
+    }
+    std::array<std::uint64_t, kBanks> load{};
+    for (const std::uintptr_t word : wanted) ++load[word % kBanks];
+    cost += *std::max_element(load.begin(), load.end());
+    all.insert(wanted.begin(), wanted.end());
+  }
+  ideal += parts(all.size(), kBanks);
+  return cost;
+}
+
+}  // namespace
+
+void count_access(const void* address, std::size_t bytes, Access access, bool is_shared,
+                  const void* pc) {
+  const Position& here = machine().here();
+  Requests& requests = running[{pc, here.warp}];
+  requests.is_shared = is_shared;
+  requests.access = access;
+  requests.bytes = bytes;
+  const std::size_t time = requests.times[here.lane]++;
+  if (requests.list.size() <= time) requests.list.resize(time + 1);
+  requests.list[time].address[here.lane] = reinterpret_cast<std::uintptr_t>(address);
+}
+
+void count_block() {
+  for (const auto& [key, requests] : running) {
+    Traffic& total = totals[key.first];
+    total.is_shared = requests.is_shared;
+    total.access = requests.access;
+    total.bytes = static_cast<int>(requests.bytes);
+    for (const Request& request : requests.list) {
+      ++total.requests;
+      total.cost +=
+          (requests.is_shared ? wavefronts : sectors)(request, requests.bytes, total.ideal);
+    }
+  }
+  running.clear();
+}
+
+std::vector<Traffic> take_traffic() {
+  std::vector<Traffic> taken;
+  for (auto& [pc, traffic] : totals) {
+    traffic.where = place_of(pc);
+    taken.push_back(std::move(traffic));
+  }
+  totals.clear();
+  return taken;
+}
+
+}  // namespace unet::simt

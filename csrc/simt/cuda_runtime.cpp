@@ -1,0 +1,419 @@
+#include "simt/cuda_runtime.h"
+
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "simt/finding.h"
+#include "simt/memory.h"
+
+namespace unet::simt {
+
+using Operation = std::function<void()>;
+
+struct Graph {
+  std::vector<Operation> operations;
+};
+
+// Where in a stream an event was recorded.
+struct Mark {
+  Stream* stream;
+  bool is_reached = false;
+};
+
+struct Event {
+  std::shared_ptr<Mark> mark;
+};
+
+class Stream {
+ public:
+  explicit Stream(bool is_blocking) : is_blocking(is_blocking) {}
+  void run_one() {
+    Operation operation = std::move(queue.front());
+    queue.pop_front();
+    operation();
+  }
+  void run_all() {
+    while (!queue.empty()) run_one();
+  }
+  const bool is_blocking;  // waited for by what goes without a stream
+  std::deque<Operation> queue;
+  std::unique_ptr<Graph> capture;
+  bool is_capture_spoilt = false;
+};
+
+namespace {
+
+constexpr std::size_t kSharedWithoutAsking = 48 << 10;
+
+struct State {
+  std::vector<std::unique_ptr<Stream>> streams;
+  Stream* standard = nullptr;  // what "no stream" means
+  std::map<const char*, std::size_t> pinned;
+  std::map<const void*, std::size_t> shared_limit;  // of kernels that asked for more
+  cudaError_t last = cudaSuccess, fatal = cudaSuccess;
+
+  State() {
+    streams.push_back(std::make_unique<Stream>(true));
+    standard = streams.back().get();
+  }
+};
+
+State& state() {
+  static State* instance = new State;
+  return *instance;
+}
+
+cudaError_t failed(cudaError_t error) {
+  if (error != cudaSuccess) state().last = error;
+  return error;
+}
+
+cudaError_t now_or_fatal() { return failed(state().fatal); }
+
+Stream* stream_of(cudaStream_t stream) { return stream ? stream : state().standard; }
+
+// What may not happen while a stream is captured spoils the capture, as on the device.
+bool spoils_capture() {
+  bool spoils = false;
+  for (auto& stream : state().streams) {
+    if (!stream->capture) continue;
+    stream->is_capture_spoilt = true;
+    spoils = true;
+  }
+  return spoils;
+}
+
+void run_everything(bool blocking_only) {
+  for (std::size_t i = 0; i < state().streams.size(); ++i) {
+    Stream& stream = *state().streams[i];
+    if (stream.is_blocking || !blocking_only) stream.run_all();
+  }
+}
+
+cudaError_t enqueue(cudaStream_t stream, Operation operation) {
+  Stream& to = *stream_of(stream);
+  if (to.capture) {
+    to.capture->operations.push_back(std::move(operation));
+  } else {
+    to.queue.push_back(std::move(operation));
+  }
+  return now_or_fatal();
+}
+
+bool is_pinned(const void* p, std::size_t bytes) {
+  const auto* address = static_cast<const char*>(p);
+  auto next = state().pinned.upper_bound(address);
+  if (next == state().pinned.begin()) return false;
+  const auto& [begin, size] = *std::prev(next);
+  return address + bytes <= begin + size;
+}
+
+// Whether both ends of a copy are what its kind says.
+bool is_valid_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  return is_on_device(to, bytes) == to_device && is_on_device(from, bytes) == from_device;
+}
+
+void copy_now(void* to, const void* from, std::size_t bytes) {
+  std::memmove(to, from, bytes);
+  host_wrote(to, bytes);
+}
+
+bool fits_device(const dim3& grid, const dim3& block) {
+  const auto threads = static_cast<std::size_t>(block.x) * block.y * block.z;
+  return threads >= 1 && threads <= kMostThreads && block.z <= 64 && grid.x >= 1 && grid.y >= 1 &&
+         grid.z >= 1 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535;
+}
+
+}  // namespace
+
+cudaDeviceProp& device_properties() {
+  static cudaDeviceProp properties = [] {
+    cudaDeviceProp p{};
+    std::strcpy(p.name, "SIMT runtime on the CPU");
+    p.totalGlobalMem = device_memory().total;
+    p.sharedMemPerBlock = kSharedWithoutAsking;
+    p.sharedMemPerBlockOptin = 163 << 10;
+    p.sharedMemPerMultiprocessor = 164 << 10;
+    p.major = 8;
+    p.multiProcessorCount = 3;
+    p.warpSize = static_cast<int>(kWarp);
+    p.maxThreadsPerBlock = static_cast<int>(kMostThreads);
+    p.regsPerMultiprocessor = 65536;
+    return p;
+  }();
+  return properties;
+}
+
+cudaError_t allocate_device(void** p, std::size_t bytes, bool checked) {
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  *p = bytes ? allocate(bytes, checked) : nullptr;
+  if (bytes && !*p) return failed(cudaErrorMemoryAllocation);
+  return now_or_fatal();
+}
+
+cudaError_t enqueue_launch(cudaStream_t stream, const void* kernel, Launch launch) {
+  if (!fits_device(launch.grid, launch.block)) return failed(cudaErrorInvalidConfiguration);
+  const auto asked = state().shared_limit.find(kernel);
+  const std::size_t limit =
+      asked == state().shared_limit.end() ? kSharedWithoutAsking : asked->second;
+  if (launch.shared_bytes > limit) return failed(cudaErrorInvalidValue);
+  return enqueue(stream, [launch = std::move(launch)] {
+    if (state().fatal == cudaSuccess && !machine().run(launch)) {
+      state().fatal = cudaErrorLaunchFailure;
+    }
+  });
+}
+
+void reset_device() {
+  for (auto& stream : state().streams) {
+    stream->queue.clear();
+    stream->capture.reset();
+  }
+  state().fatal = state().last = cudaSuccess;
+}
+
+}  // namespace unet::simt
+
+using namespace unet::simt;
+
+// --- errors and the device ---
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+  }
+  return "unknown error";
+}
+
+const char* cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
+
+cudaError_t cudaGetLastError() { return std::exchange(state().last, state().fatal); }
+
+cudaError_t cudaPeekAtLastError() { return state().last; }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+  return device == 0 ? now_or_fatal() : failed(cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return now_or_fatal();
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return failed(cudaErrorInvalidDevice);
+  *properties = device_properties();
+  return now_or_fatal();
+}
+
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *total = device_memory().total;
+  *free = *total - device_memory().used;
+  return now_or_fatal();
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  run_everything(false);
+  return now_or_fatal();
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  const auto most = static_cast<int>(device_properties().sharedMemPerBlockOptin);
+  if (value < 0 || value > most) return failed(cudaErrorInvalidValue);
+  state().shared_limit[kernel] = static_cast<std::size_t>(value);
+  return now_or_fatal();
+}
+
+// --- memory ---
+
+cudaError_t cudaFree(void* p) {
+  if (!p) return now_or_fatal();
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  run_everything(false);
+  return release(p) ? now_or_fatal() : failed(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  *p = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  if (!*p) return failed(cudaErrorMemoryAllocation);
+  state().pinned[static_cast<char*>(*p)] = bytes;
+  return now_or_fatal();
+}
+
+cudaError_t cudaFreeHost(void* p) {
+  if (!p) return now_or_fatal();
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  run_everything(false);
+  if (state().pinned.erase(static_cast<char*>(p)) == 0) return failed(cudaErrorInvalidValue);
+  std::free(p);
+  return now_or_fatal();
+}
+
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  if (!is_valid_copy(to, from, bytes, kind)) return failed(cudaErrorInvalidValue);
+  run_everything(true);
+  if (state().fatal == cudaSuccess) copy_now(to, from, bytes);
+  return now_or_fatal();
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  if (!is_valid_copy(to, from, bytes, kind)) return failed(cudaErrorInvalidValue);
+  // CUDA would copy pageable memory too, but not asynchronously: here that is an error.
+  const bool host_is_pinned = kind == cudaMemcpyHostToDevice   ? is_pinned(from, bytes)
+                              : kind == cudaMemcpyDeviceToHost ? is_pinned(to, bytes)
+                                                               : true;
+  if (!host_is_pinned) return failed(cudaErrorInvalidValue);
+  return enqueue(stream, [=] { copy_now(to, from, bytes); });
+}
+
+cudaError_t cudaMemset(void* p, int value, std::size_t bytes) {
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  return cudaMemsetAsync(p, value, bytes, nullptr);
+}
+
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
+  if (!is_on_device(p, bytes)) return failed(cudaErrorInvalidValue);
+  return enqueue(stream, [=] {
+    std::memset(p, value, bytes);
+    host_wrote(p, bytes);
+  });
+}
+
+// --- streams and events ---
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  state().streams.push_back(std::make_unique<Stream>(!(flags & cudaStreamNonBlocking)));
+  *stream = state().streams.back().get();
+  return now_or_fatal();
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  auto& streams = state().streams;
+  for (std::size_t i = 1; i < streams.size(); ++i) {
+    if (streams[i].get() != stream) continue;
+    stream->run_all();  // what is in it is still done
+    streams.erase(streams.begin() + static_cast<std::ptrdiff_t>(i));
+    return now_or_fatal();
+  }
+  return failed(cudaErrorInvalidResourceHandle);
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  stream_of(stream)->run_all();
+  return now_or_fatal();
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (stream_of(stream)->capture) return failed(cudaErrorStreamCaptureUnsupported);
+  if (!event->mark) return now_or_fatal();
+  return enqueue(stream, [mark = event->mark] {
+    while (!mark->is_reached) mark->stream->run_one();
+  });
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (!stream || stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+  stream->capture = std::make_unique<Graph>();
+  stream->is_capture_spoilt = false;
+  return now_or_fatal();
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!stream || !stream->capture) return failed(cudaErrorInvalidValue);
+  std::unique_ptr<Graph> captured = std::move(stream->capture);
+  if (stream->is_capture_spoilt) return failed(cudaErrorStreamCaptureInvalidated);
+  *graph = captured.release();
+  return now_or_fatal();
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new Event;
+  return now_or_fatal();
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  Stream& in = *stream_of(stream);
+  if (in.capture) return failed(cudaErrorStreamCaptureUnsupported);
+  event->mark = std::make_shared<Mark>(Mark{&in});
+  return enqueue(stream, [mark = event->mark] { mark->is_reached = true; });
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const bool is_done = !event->mark || event->mark->is_reached;
+  return is_done ? now_or_fatal() : cudaErrorNotReady;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  while (event->mark && !event->mark->is_reached) event->mark->stream->run_one();
+  return now_or_fatal();
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return now_or_fatal();
+}
+
+// --- graphs ---
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned) {
+  if (!graph) return failed(cudaErrorInvalidValue);
+  *exec = new Graph(*graph);
+  return now_or_fatal();
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  if (!exec) return failed(cudaErrorInvalidValue);
+  return enqueue(stream, [exec] {
+    for (const Operation& operation : exec->operations) operation();
+  });
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  run_everything(false);
+  delete exec;
+  return now_or_fatal();
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return now_or_fatal();
+}
