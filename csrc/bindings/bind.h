@@ -22,6 +22,7 @@ void bind_fma_peak(pybind11::module_& m);
 void bind_border_distance(pybind11::module_& m);
 void bind_warp(pybind11::module_& m);
 void bind_components(pybind11::module_& m);
+void bind_cut_pixels(pybind11::module_& m);
 void bind_flooding(pybind11::module_& m);
 void bind_watershed(pybind11::module_& m);
 void bind_partition_scores(pybind11::module_& m);

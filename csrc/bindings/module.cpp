@@ -70,6 +70,7 @@ PYBIND11_MODULE(_core, m) {
   unet::bind_border_distance(m);
   unet::bind_warp(m);
   unet::bind_components(m);
+  unet::bind_cut_pixels(m);
   unet::bind_flooding(m);
   unet::bind_watershed(m);
   unet::bind_partition_scores(m);

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "core/error.h"
 #include "image/components.h"
+#include "image/cut_pixels.h"
 
 namespace unet {
 namespace {
@@ -43,7 +45,9 @@ class Framed {
     }
     for (int k = 0; k < 8; ++k) offset_[k] = kRingY[k] * stride_ + kRingX[k];
   }
+  std::size_t size() const { return pixels_.size(); }
   std::ptrdiff_t index(int y, int x) const { return (y + 1) * stride_ + x + 1; }
+  std::ptrdiff_t neighbour(std::ptrdiff_t index, int k) const { return index + offset_[k]; }
   std::uint8_t& operator[](std::ptrdiff_t index) { return pixels_[index]; }
   int ring(std::ptrdiff_t index) const {
     int bits = 0;
@@ -57,14 +61,19 @@ class Framed {
   std::ptrdiff_t offset_[8];
 };
 
-// Counts the objects around a pixel, 0, 1 or 2 for more, by following them without the pixel.
+// Counts the objects around a pixel, 0, 1 or 2 for more, that remain without the pixel.
+//
+// In the whole image, the components and their cut pixels answer for every pixel at once. Within a
+// radius an object may fall apart that further away is one: only then is it followed.
 class ObjectsAround {
  public:
   explicit ObjectsAround(Plane<const std::uint8_t> image)
       : image_(image),
         numbers_(static_cast<std::size_t>(image.h) * image.w),
+        cut_(numbers_.size()),
         visit_(numbers_.size(), 0) {
     label_components(image, Neighbours::k4, {numbers_.data(), image.h, image.w});
+    find_cut_pixels(image, {cut_.data(), image.h, image.w});
   }
 
   int count(int y, int x, int ring, int radius) {
@@ -76,19 +85,20 @@ class ObjectsAround {
         seeds[pieces++] = index(y + kRingY[k], x + kRingX[k]);
       }
     }
+    if (pieces == 1) return 1;
+    if (cut_[index(y, x)] != 0) return 2;
     for (int piece = 1; piece < pieces; ++piece) {
       if (numbers_[seeds[piece]] != numbers_[seeds[0]]) return 2;
     }
-    return pieces == 1 || joined(y, x, seeds, pieces, radius) ? 1 : 2;
+    return radius == 0 || joined(y, x, seeds, pieces, radius) ? 1 : 2;
   }
 
  private:
   int index(int y, int x) const { return y * image_.w + x; }
 
-  // Whether the pieces are one object. They grow in turns, a pixel at a time, so that the search
-  // ends soon after the smallest is complete.
-  bool joined(int y, int x, const int* seeds, int pieces, int radius) {
-    const int reach = radius > 0 ? radius : std::max(image_.h, image_.w);
+  // Whether the pieces are one object within `reach` rows and columns of (y, x). They grow in
+  // turns, a pixel at a time, so that the search ends soon after the smallest is complete.
+  bool joined(int y, int x, const int* seeds, int pieces, int reach) {
     const int top = std::max(y - reach, 0), bottom = std::min(y + reach, image_.h - 1);
     const int left = std::max(x - reach, 0), right = std::min(x + reach, image_.w - 1);
     int root[4] = {0, 1, 2, 3};
@@ -136,6 +146,7 @@ class ObjectsAround {
 
   Plane<const std::uint8_t> image_;
   std::vector<std::int32_t> numbers_;  // of the components of the whole image
+  std::vector<std::uint8_t> cut_;      // its cut pixels
   std::vector<std::int64_t> visit_;
   std::int64_t last_visit_ = 0;
   std::vector<int> queue_[4];
@@ -163,22 +174,52 @@ std::int64_t warp_label(Plane<const float> proposal, double threshold, Plane<std
   std::stable_sort(
       differing.begin(), differing.end(),
       [](const Difference& a, const Difference& b) { return a.strength > b.strength; });
-  // A flip never makes a new difference, so the order of the first pass serves all of them.
-  std::size_t before;
-  do {
-    before = differing.size();
-    const auto flips = [&](const Difference& pixel) {
-      const std::ptrdiff_t index = label.index(pixel.y, pixel.x);
-      if (!kSimple[label.ring(index)]) return false;
+
+  // A flip never makes a new difference, so the order of the first pass serves all of them. A pixel
+  // that could not flip is looked at again only after one beside it has flipped: in the same pass
+  // if its turn comes later, else in the next. So all passes together cost as many looks as there
+  // are differences and neighbours of flips; passes over all of them would be quadratic where each
+  // flips one pixel, as when a long line withdraws from its end.
+  constexpr int kSame = -1;
+  const int count = static_cast<int>(differing.size());
+  std::vector<int> rank(label.size(), kSame);  // of the differing pixels; kSame for all others
+  std::vector<int> pass(count), next;          // ranks to look at; `pass` is a heap, lowest first
+  std::vector<bool> waits(count, true);        // whether a rank is in one of them
+  for (int r = 0; r < count; ++r) {
+    rank[label.index(differing[r].y, differing[r].x)] = r;
+    pass[r] = r;
+  }
+  std::int64_t remaining = count;
+  while (!pass.empty()) {
+    while (!pass.empty()) {
+      const int turn = pass.front();
+      std::pop_heap(pass.begin(), pass.end(), std::greater<>());
+      pass.pop_back();
+      waits[turn] = false;
+      const std::ptrdiff_t index = label.index(differing[turn].y, differing[turn].x);
+      if (!kSimple[label.ring(index)]) continue;
       label[index] ^= 1;
-      return true;
-    };
-    differing.erase(std::remove_if(differing.begin(), differing.end(), flips), differing.end());
-  } while (differing.size() != before);
+      rank[index] = kSame;
+      --remaining;
+      for (int k = 0; k < 8; ++k) {
+        const int beside = rank[label.neighbour(index, k)];
+        if (beside == kSame || waits[beside]) continue;
+        waits[beside] = true;
+        if (beside < turn) {
+          next.push_back(beside);
+        } else {
+          pass.push_back(beside);
+          std::push_heap(pass.begin(), pass.end(), std::greater<>());
+        }
+      }
+    }
+    pass.swap(next);
+    std::make_heap(pass.begin(), pass.end(), std::greater<>());
+  }
   for (int y = 0; y < warped.h; ++y) {
     for (int x = 0; x < warped.w; ++x) warped.row(y)[x] = label[label.index(y, x)];
   }
-  return static_cast<std::int64_t>(differing.size());
+  return remaining;
 }
 
 void classify_mismatches(Plane<const std::uint8_t> warped, Plane<const float> proposal,
