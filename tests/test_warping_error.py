@@ -1,7 +1,11 @@
 """The warping error: what may flip, what remains, and what it is called."""
 
+import time
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from unet_native.errors import UserError
@@ -70,6 +74,74 @@ def test_the_strongest_disagreement_flips_first():
 def test_ties_go_column_by_column():
     label = picture("#..#")
     np.testing.assert_array_equal(warp_label(np.ones((1, 4), np.float32), label), picture("##.#"))
+
+
+def simple(framed, y, x):
+    """Whether flipping a pixel keeps the topology of its surroundings."""
+    around = framed[y - 1 : y + 2, x - 1 : x + 2].copy()
+    before = topology(around)
+    around[1, 1] ^= 1
+    return topology(around) == before
+
+
+def warped_pass_by_pass(proposal, label, threshold):
+    """The definition: passes over all differing pixels until one of them changes nothing."""
+    framed = np.pad(label, 1)
+    strength = np.abs(proposal.astype(np.float64) - threshold)
+    places = [(y, x) for x in range(label.shape[1]) for y in range(label.shape[0])]
+    places.sort(key=lambda place: -strength[place])
+    changed = True
+    while changed:
+        changed = False
+        for y, x in places:
+            differs = (float(proposal[y, x]) > threshold) != framed[y + 1, x + 1]
+            if differs and simple(framed, y + 1, x + 1):
+                framed[y + 1, x + 1] ^= 1
+                changed = True
+    return framed[1:-1, 1:-1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from((0.0, 1.0, 2.0)), st.sampled_from((2, 5, 1000)))
+def test_warping_equals_its_definition(seed, blur, levels):
+    """Flips in the same order: few levels for many ties, no blur for many pixels that wait."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 14, 2))
+    noise = ndimage.gaussian_filter(rng.random(shape), blur)
+    label = (noise > np.quantile(noise, rng.uniform(0.2, 0.8))).astype(np.uint8)
+    proposal = (rng.integers(0, levels, shape) / (levels - 1)).astype(np.float32)
+    threshold = rng.choice([0.0, 0.25, 0.5, 0.75])
+    expected = warped_pass_by_pass(proposal, label, threshold)
+    np.testing.assert_array_equal(warp_label(proposal, label, threshold), expected)
+
+
+def serpentine(size=512):
+    """One line of a pixel's width, from one corner to the other."""
+    label = np.zeros((size, size), np.uint8)
+    label[::2] = 1
+    label[1::4, -1] = label[3::4, 0] = 1
+    return label
+
+
+def ladder(size=512):
+    """One object of loops as long as the image is wide: it can nowhere be told apart nearby."""
+    label = np.zeros((size, size), np.uint8)
+    label[::2] = label[:, 0] = label[:, -1] = 1
+    return label
+
+
+@pytest.mark.parametrize("label", [serpentine(), ladder()], ids=["serpentine", "ladder"])
+@pytest.mark.parametrize("turn", [0, 1])
+def test_what_differs_everywhere_is_cheap(label, turn):
+    """A search of passes over the whole line, or of walks along whole loops, would be quadratic."""
+    label = np.ascontiguousarray(np.rot90(label, turn))
+    for proposal in (np.zeros(label.shape, np.float32), 1 - label.astype(np.float32)):
+        began = time.process_time()
+        warped = warp_label(proposal, label)
+        classify_mismatches(proposal, warped)
+        classify_mismatches(proposal, warped, radius=None)
+        assert time.process_time() - began < 1
+        assert topology(warped) == topology(label)
 
 
 @pytest.mark.parametrize(

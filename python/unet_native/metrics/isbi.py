@@ -11,20 +11,17 @@ Label pixels of value 1 are the foreground to which the "restricted" scores look
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unet_native import _core
-from unet_native.errors import UserError
-from unet_native.metrics.arguments import (
-    checked_interior,
-    checked_label,
-    checked_proposal,
-    checked_thresholds,
+from unet_native.metrics.isbi_slices import (
+    LabelSlice,
+    SliceScores,
+    isbi_thresholds,
+    scored_slices,
 )
 from unet_native.metrics.partitions import (
     InformationScore,
@@ -34,26 +31,19 @@ from unet_native.metrics.partitions import (
     mean,
     pooled,
 )
-from unet_native.metrics.warping import MISMATCH_KINDS, SliceWarping, slice_warping
+from unet_native.metrics.warping import MISMATCH_KINDS
 
 __all__ = [
     "IsbiScores",
     "Summary",
     "ThresholdScores",
+    "combined",
     "isbi_scores",
     "isbi_thresholds",
     "v_rand_thinned",
 ]
 
 _LAST_WARPING_THRESHOLD = 0.9
-
-
-def isbi_thresholds() -> tuple[float, ...]:
-    """The challenge's eleven thresholds: steps of 0.1 added up, so that the last is below 1."""
-    thresholds = [0.0]
-    while thresholds[-1] + 0.1 <= 1.0:
-        thresholds.append(thresholds[-1] + 0.1)
-    return tuple(thresholds)
 
 
 @dataclass(frozen=True)
@@ -146,8 +136,8 @@ class IsbiScores:
 
 
 def isbi_scores(
-    proposal: np.ndarray,
-    label: np.ndarray,
+    proposal: np.ndarray | Sequence[np.ndarray],
+    label: np.ndarray | Sequence[np.ndarray],
     thresholds: Sequence[float] | None = None,
     *,
     warping: bool = False,
@@ -157,6 +147,8 @@ def isbi_scores(
 
     proposal: (S, H, W) or (H, W) float32, the probability of cell interior, 0 to 1.
     label: the same shape, booleans or integers: 1 = cell interior, 0 = membrane.
+        Both may be sequences of slices (H, W) that differ in size: counts are added up and scores
+        of slices averaged as those of a stack are.
     thresholds: from 0 to below 1; None = the challenge's eleven.
     warping: also the warping error, which takes several times as long as all the rest.
     threads: slices and thresholds scored at a time; None = all cores. The scores do not depend
@@ -165,25 +157,16 @@ def isbi_scores(
     Raises UserError if shapes differ, for another dtype, for NaN, for values out of range and for a
     slice whose label has no interior.
     """
-    proposal = checked_proposal(proposal)
-    label = checked_label(label, proposal.shape)
-    checked_interior(label)
-    if threads is not None and threads < 1:
-        raise UserError(f"threads: expected a positive number or None, got {threads}")
-    values = isbi_thresholds() if thresholds is None else checked_thresholds(thresholds)
-    slices = [_LabelSlice.of(image) for image in label]
+    return combined(scored_slices(proposal, label, thresholds, warping=warping, threads=threads))
 
-    def score(task: tuple[float, int]) -> _SliceScores:
-        threshold, index = task
-        return _score_slice(proposal[index], slices[index], threshold, warping)
 
-    tasks = [(t, s) for t in values for s in range(len(slices))]
-    scored = _in_parallel(score, tasks, threads)
-    rows = tuple(
-        _row(t, slices, scored[k * len(slices) : (k + 1) * len(slices)])
-        for k, t in enumerate(values)
+def combined(slices: Sequence[SliceScores]) -> IsbiScores:
+    """The scores of some slices together, at least one, all of the same thresholds."""
+    rows = tuple(_row(slices, k) for k in range(len(slices[0].at)))
+    return IsbiScores(
+        _summary(rows, sum(s.label.interior.size for s in slices)),
+        tuple(row.scores for row in rows),
     )
-    return IsbiScores(_summary(rows, label.size), tuple(row.scores for row in rows))
 
 
 def v_rand_thinned(
@@ -197,85 +180,29 @@ def v_rand_thinned(
 
 
 @dataclass(frozen=True)
-class _LabelSlice:
-    interior: NDArray[np.uint8]
-    objects: NDArray[np.int32]
-    count: int
-    foreground: int  # pixels
-
-    @classmethod
-    def of(cls, interior: NDArray[np.uint8]) -> _LabelSlice:
-        objects = np.empty(interior.shape, np.int32)
-        count = _core.label_components(interior, 4, objects)
-        return cls(interior, objects, count, int(np.count_nonzero(interior)))
-
-
-@dataclass(frozen=True)
-class _SliceScores:
-    pixels: tuple[int, int, int, int]  # tp, tn, fp, fn
-    plain: _core.PartitionScores
-    thinned: _core.PartitionScores
-    objects: int
-    basins: int
-    warping: SliceWarping | None
-
-
-@dataclass(frozen=True)
 class _Row:
     scores: ThresholdScores
     splits_mergers: tuple[int, int, int] | None  # near, in the whole image, clustered
 
 
-def _score_slice(
-    proposal: NDArray[np.float32], label: _LabelSlice, threshold: float, warping: bool
-) -> _SliceScores:
-    inside = proposal.astype(np.float64) > threshold  # as float32 the threshold would be another
-    interior = inside.astype(np.uint8)
-    numbers = np.empty(interior.shape, np.int32)
-    objects = _core.label_components(interior, 4, numbers)
-    plain = _core.partition_scores(label.objects, numbers)
-    basins = _core.flood_basins(interior, numbers)
-    thinned = _core.partition_scores(label.objects, numbers)
-    predicted = int(np.count_nonzero(interior))
-    hits = int(np.count_nonzero(interior & label.interior))
-    misses = label.foreground - hits
-    return _SliceScores(
-        pixels=(hits, interior.size - predicted - misses, predicted - hits, misses),
-        plain=plain,
-        thinned=thinned,
-        objects=objects,
-        basins=basins,
-        warping=slice_warping(proposal, label.interior, threshold) if warping else None,
-    )
-
-
-def _in_parallel(
-    score: Callable[[tuple[float, int]], _SliceScores],
-    tasks: list[tuple[float, int]],
-    threads: int | None,
-) -> list[_SliceScores]:
-    with ThreadPoolExecutor(threads or _core.default_threads()) as pool:
-        futures = [pool.submit(score, task) for task in tasks]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:  # Ctrl-C too: what has not begun never does
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _row(threshold: float, labels: list[_LabelSlice], slices: list[_SliceScores]) -> _Row:
-    size = labels[0].interior.size
+def _row(scored: Sequence[SliceScores], index: int) -> _Row:
+    """The scores at one threshold."""
+    labels, slices = [s.label for s in scored], [s.at[index] for s in scored]
+    sizes = [label.interior.size for label in labels]
     tp, tn, fp, fn = (
         float(sum(counts)) for counts in zip(*(s.pixels for s in slices), strict=True)
     )
-    pixel_error = mean([(s.pixels[2] + s.pixels[3]) / size for s in slices])
-    pairs = size * (size - 1) // 2
+    wrong = [s.pixels[2] + s.pixels[3] for s in slices]
+    pixel_error = mean([pixels / size for pixels, size in zip(wrong, sizes, strict=True)])
     standard = [s.plain.standard for s in slices]
+    rand_indices = [
+        divide(c.tp + c.tn, size * (size - 1) // 2) for c, size in zip(standard, sizes, strict=True)
+    ]
     warpings = [s.warping for s in slices if s.warping is not None]
     scores = ThresholdScores(
-        th=threshold,
+        th=slices[0].threshold,
         pixel=PairScore.from_counts(tp, tn, fp, fn, pixel_error),
-        rand_standard=pooled(standard, mean([divide(c.tp + c.tn, pairs) for c in standard])),
+        rand_standard=pooled(standard, mean(rand_indices)),
         rand_fr=_restricted([s.plain.restricted for s in slices], labels),
         rand_thinned=_restricted([s.thinned.restricted for s in slices], labels),
         v_rand_thinned_per_slice=mean(
@@ -287,7 +214,9 @@ def _row(threshold: float, labels: list[_LabelSlice], slices: list[_SliceScores]
         v_info_fr=mean([information_f(s.plain.entropies) for s in slices]),
         v_info_thinned=mean([information_f(s.thinned.entropies) for s in slices]),
         info_fr_per_slice=tuple(InformationScore.from_entropies(s.plain.entropies) for s in slices),
-        warp_classic=mean([w.mismatches / size for w in warpings]) if warpings else None,
+        warp_classic=mean([w.mismatches / n for w, n in zip(warpings, sizes, strict=True)])
+        if warpings
+        else None,
         warp_counts={
             kind: sum(w.counts[k] for w in warpings) for k, kind in enumerate(MISMATCH_KINDS)
         }
@@ -310,7 +239,7 @@ def _row(threshold: float, labels: list[_LabelSlice], slices: list[_SliceScores]
     )
 
 
-def _restricted(counts: list[_core.PairCounts], labels: list[_LabelSlice]) -> PairScore:
+def _restricted(counts: list[_core.PairCounts], labels: list[LabelSlice]) -> PairScore:
     disagreements = [
         divide(c.fp + c.fn, float(label.foreground) ** 2)
         for c, label in zip(counts, labels, strict=True)
