@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_native import _core
 from unet_native.errors import UserError
 from unet_native.metrics.arguments import checked_labels
 
-__all__ = ["CtcScores", "ctc_scores"]
+__all__ = ["CtcScores", "FrameObjects", "combined_frames", "ctc_scores", "scored_frames"]
 
 
 @dataclass(frozen=True)
@@ -46,36 +48,69 @@ def ctc_scores(
     of its frame; or sequences of (H, W) frames, which may differ in size. Raises UserError if
     shapes differ, for other dtypes and for negative numbers.
     """
+    return combined_frames(scored_frames(prediction, truth))
+
+
+@dataclass(frozen=True)
+class FrameObjects:
+    """What one frame adds: the Jaccard index of each matched object, and numbers of objects."""
+
+    jaccards: tuple[float, ...]
+    tp: int
+    true_objects: int
+    predicted_objects: int
+
+
+def scored_frames(
+    prediction: np.ndarray | Sequence[np.ndarray],
+    truth: np.ndarray | Sequence[np.ndarray],
+    threads: int | None = None,
+) -> list[FrameObjects]:
+    """Each frame by itself, `threads` at a time (None = all cores). See :func:`ctc_scores`."""
     predicted_frames, true_frames = _frames("prediction", prediction), _frames("truth", truth)
     if len(predicted_frames) != len(true_frames):
         raise UserError(
             "prediction and truth must have the same number of frames, got "
             f"{len(predicted_frames)} and {len(true_frames)}"
         )
-    jaccards: list[float] = []
-    tp = true_objects = predicted_objects = 0
     for index, (predicted, true) in enumerate(zip(predicted_frames, true_frames, strict=True)):
         if predicted.shape != true.shape:
             raise UserError(
                 f"prediction and truth must have the same shape, got {predicted.shape} and "
                 f"{true.shape} in frame {index}"
             )
-        pairs = _overlaps(true, predicted)
-        union = pairs.true_size + pairs.predicted_size - pairs.overlap
-        matched = 2 * pairs.overlap > pairs.true_size
-        jaccards.extend((pairs.overlap[matched] / union[matched]).tolist())
-        tp += int((2 * pairs.overlap > union).sum())
-        true_objects += pairs.true_objects
-        predicted_objects += pairs.predicted_objects
-    fp, fn = predicted_objects - tp, true_objects - tp
+    if threads is not None and threads < 1:
+        raise UserError(f"threads: expected a positive number or None, got {threads}")
+    with ThreadPoolExecutor(threads or _core.default_threads()) as pool:
+        return list(pool.map(_frame, true_frames, predicted_frames))
+
+
+def combined_frames(frames: Sequence[FrameObjects]) -> CtcScores:
+    """The scores of some frames, all their objects counting alike."""
+    tp = sum(frame.tp for frame in frames)
+    true_objects = sum(frame.true_objects for frame in frames)
+    fp, fn = sum(frame.predicted_objects for frame in frames) - tp, true_objects - tp
+    jaccards = math.fsum(j for frame in frames for j in frame.jaccards)
     return CtcScores(
-        seg=_ratio(math.fsum(jaccards), true_objects),
+        seg=_ratio(jaccards, true_objects),
         f1=_ratio(2 * tp, 2 * tp + fp + fn),
         precision=_ratio(tp, tp + fp),
         recall=_ratio(tp, tp + fn),
         tp=tp,
         fp=fp,
         fn=fn,
+    )
+
+
+def _frame(true: np.ndarray, predicted: np.ndarray) -> FrameObjects:
+    pairs = _overlaps(true, predicted)
+    union = pairs.true_size + pairs.predicted_size - pairs.overlap
+    matched = 2 * pairs.overlap > pairs.true_size
+    return FrameObjects(
+        jaccards=tuple((pairs.overlap[matched] / union[matched]).tolist()),
+        tp=int((2 * pairs.overlap > union).sum()),
+        true_objects=pairs.true_objects,
+        predicted_objects=pairs.predicted_objects,
     )
 
 

@@ -34,6 +34,7 @@ from unet_native.metrics.partitions import (
 from unet_native.metrics.warping import MISMATCH_KINDS
 
 __all__ = [
+    "LAST_WARPING_THRESHOLD",
     "IsbiScores",
     "Summary",
     "ThresholdScores",
@@ -43,7 +44,7 @@ __all__ = [
     "v_rand_thinned",
 ]
 
-_LAST_WARPING_THRESHOLD = 0.9
+LAST_WARPING_THRESHOLD = 0.9  # of the challenge: above, the warping error is not looked at
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def _summary(rows: Sequence[_Row], pixels: int) -> Summary:
     found = [
         row.splits_mergers
         for row in rows
-        if row.splits_mergers is not None and row.scores.th <= _LAST_WARPING_THRESHOLD
+        if row.splits_mergers is not None and row.scores.th <= LAST_WARPING_THRESHOLD
     ]
     fewest = [min(counts) / pixels for counts in zip(*found, strict=True)] or [None] * 3
     return Summary(
