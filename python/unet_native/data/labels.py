@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unet_native.data.instances import connected_instances, separate_touching
 from unet_native.errors import UserError
 
-__all__ = ["LABEL_KINDS", "LabelRule", "decide_label_rule", "label_plane"]
+__all__ = ["LABEL_KINDS", "LabelRule", "decide_label_rule", "label_plane", "single_pieces"]
 
 LABEL_KINDS = ("binary", "classes", "instances")
 
@@ -197,7 +197,7 @@ def _guess_kind(planes: Sequence[np.ndarray], values: np.ndarray, bits: int, whe
         return "binary"
     if bits <= 8 and values[-1] < _FEW_CLASSES:
         return "classes"
-    if bits in (16, 32, 64) or _single_pieces(planes):
+    if bits in (16, 32, 64) or single_pieces(planes):
         return "instances"
     if len(values) <= _MOST_CLASSES:
         return "classes"
@@ -208,7 +208,7 @@ def _guess_kind(planes: Sequence[np.ndarray], values: np.ndarray, bits: int, whe
     )
 
 
-def _single_pieces(planes: Sequence[np.ndarray]) -> bool:
+def single_pieces(planes: Sequence[np.ndarray]) -> bool:
     """Whether nine in ten values but 0 form one 8-connected piece in their image."""
     from scipy import ndimage
 
