@@ -1,5 +1,7 @@
 """``unet-native evaluate``: objects, the warping error, and which file of a result is scored."""
 
+import math
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,8 +9,9 @@ import tifffile
 from command_line import evaluated
 from unet_native import cli
 from unet_native.data.instances import connected_instances
+from unet_native.errors import UserError
 from unet_native.evaluate import ScoredObjects, ScoredSlice, evaluate, evaluate_objects
-from unet_native.metrics import ctc_scores, isbi_scores
+from unet_native.metrics import ctc_scores, isbi_scores, isbi_thresholds
 
 OBJECTS = ("seg", "f1", "precision", "recall", "tp", "fp", "fn")
 
@@ -102,17 +105,146 @@ def scored_slices(proposal, label):
     ]
 
 
-def test_the_warping_error_is_the_challenges():
-    proposal, label = noisy((3, 45, 61), 0)
+SUMMARY = {
+    "v_rand": "v_rand_thinned_per_slice",
+    "v_info": "v_info_thinned",
+    "pixel": "pixel",
+    "rand": "rand_fr",
+}
+
+
+def curve(scores, name):
+    """A score at each threshold, from the challenge's own rows."""
+    values = [getattr(row, SUMMARY[name]) for row in scores.thresholds]
+    return [value if isinstance(value, float) else value.f for value in values]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_slices_of_a_stack_score_as_the_stack_to_the_bit(seed):
+    """Means of slices at one threshold, pooled pairs and pixels, summed splits and mergers."""
+    proposal, label = noisy((3, 45, 61), seed)
     expected = isbi_scores(proposal, label, warping=True)
     scores = evaluate(scored_slices(proposal, label), warping=True)
+    for name in ("v_rand", "v_info", "pixel_error", "rand_error", "warping_error"):
+        assert scores[name] == getattr(expected, name), name
     assert expected.warping_error > 0
-    assert scores["warping_error"] == pytest.approx(expected.warping_error, abs=1e-15)
-    assert scores["splits"] + scores["mergers"] == round(expected.warping_error * label.size)
-    assert scores["v_rand"] == pytest.approx(expected.v_rand, abs=1e-12)
-    assert scores["v_info"] == pytest.approx(expected.v_info, abs=1e-12)
-    assert scores["rand_error"] == pytest.approx(expected.rand_error, abs=1e-12)
+    curves = scores["curves"]
+    assert curves["thresholds"] == list(isbi_thresholds())
+    for name in SUMMARY:
+        values = curve(expected, name)
+        assert curves[name if name in curves else f"{name}_f"] == values
+        assert scores[f"{name}_threshold"] == curves["thresholds"][values.index(max(values))]
+    counts = [row.warp_counts for row in expected.thresholds]
+    errors = [(c["splits"] + c["mergers"]) / label.size for c in counts]
+    assert curves["warping_error"] == errors
+    best = errors.index(min(errors[:10]))
+    assert scores["warping_threshold"] == curves["thresholds"][best]
+    assert {k: scores[k] for k in ("splits", "mergers")} == {
+        k: counts[best][k] for k in ("splits", "mergers")
+    }
+    for item, p, t in zip(scores["per_slice"].values(), proposal, label, strict=True):
+        alone = isbi_scores(p, t, warping=True)
+        for name in ("v_rand", "v_info", "pixel_error", "rand_error", "warping_error"):
+            assert item[name] == getattr(alone, name)
+
+
+def test_the_last_threshold_has_no_part_in_the_warping_error():
+    """At 0.9999 nothing of the proposal is left and no split either, but it is not looked at."""
+    proposal, label = noisy((2, 40, 50), 5)
+    scores = evaluate(scored_slices(np.minimum(proposal, 0.99), label), warping=True)
+    errors = scores["curves"]["warping_error"]
+    assert errors[-1] < min(errors[:-1]) == scores["warping_error"]
+
+
+def test_scores_are_the_same_with_any_number_of_threads():
+    slices = [scored_slices(*noisy((1, 40 + k, 51), k))[0] for k in range(3)]
+    one = evaluate(slices, warping=True, threads=1)
+    for threads in (2, 5, None):
+        assert evaluate(slices, warping=True, threads=threads) == one
+    objects = [ScoredObjects(s.name, s.labels, s.labels) for s in slices]
+    assert evaluate_objects(objects, threads=3) == evaluate_objects(objects, threads=1)
+
+
+def test_slices_of_several_sizes_are_one_stack():
+    """Two sizes: means over slices and sums over pixels, from each slice by itself."""
+    parts = [noisy((1, 45, 61), 1), noisy((1, 30, 33), 2)]
+    scores = evaluate([scored_slices(*part)[0] for part in parts], warping=True)
+    alone = [isbi_scores(*part, warping=True) for part in parts]
+    for name in ("v_rand", "v_info"):
+        curves = zip(*(curve(a, name) for a in alone), strict=True)
+        assert scores[name] == pytest.approx(max(sum(c) / 2 for c in curves), rel=1e-14)
+    for name, error in (("pixel", "pixel_error"), ("rand_fr", "rand_error")):
+        best = 0
+        for rows in zip(*(a.thresholds for a in alone), strict=True):
+            tp, fp, fn = (sum(getattr(getattr(r, name), c) for r in rows) for c in OBJECTS[4:])
+            best = max(best, 2 * tp / (2 * tp + fp + fn))
+        assert scores[error] == pytest.approx(1 - best, rel=1e-13)
+
+
+def test_curves_and_thresholds_of_nothing_at_all():
+    proposal, label = noisy((2, 20, 20), 0)
+    scores = evaluate(scored_slices(proposal, 0 * label), warping=True)
+    assert "curves" not in scores
+    assert "warping_error" not in scores
+    assert math.isnan(scores["v_rand"])
+    assert math.isnan(scores["v_rand_threshold"])
     assert "warping_error" not in evaluate(scored_slices(proposal, label))
+    assert "warping_error" not in evaluate(scored_slices(proposal, label))["curves"]
+
+
+def test_an_ignored_slice_counts_for_nothing():
+    proposal, label = noisy((2, 30, 40), 4)
+    slices = scored_slices(proposal, label)
+    ignored = ScoredSlice("1", slices[1].probabilities, label[1], np.ones((30, 40), bool))
+    scores = evaluate([slices[0], ignored], warping=True)
+    alone = evaluate(slices[:1], warping=True)
+    for name in alone.keys() - {"slices", "per_slice"}:
+        assert scores[name] == alone[name], name
+    assert math.isnan(scores["per_slice"]["1"]["iou"])
+
+
+PROBABILITIES, LABELS = np.full((2, 4, 5), 0.5, np.float32), np.ones((4, 5), np.uint8)
+
+
+def spoilt(value):
+    probabilities = PROBABILITIES.copy()
+    probabilities[1, 2, 3] = value
+    return probabilities
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "ignore", "words"),
+    [
+        (PROBABILITIES[:, :3], LABELS, None, "must agree"),
+        (PROBABILITIES[0], LABELS, None, "must agree"),
+        (PROBABILITIES, LABELS, np.ones((4, 4), bool), "must agree"),
+        (PROBABILITIES.astype(np.float64), LABELS, None, "float64"),
+        (spoilt(np.nan), LABELS, None, "found NaN"),
+        (spoilt(200), LABELS, None, "found 0.5 to 200"),
+        (spoilt(-1), LABELS, None, "found -1 to 0.5"),
+        (PROBABILITIES, LABELS.astype(np.float32), None, "labels as integers"),
+    ],
+)
+@pytest.mark.parametrize("metric", ["isbi", "iou"])
+def test_bad_slices_are_refused_by_name(probabilities, labels, ignore, words, metric):
+    good = ScoredSlice("good", PROBABILITIES, LABELS)
+    with pytest.raises(UserError, match=words) as caught:
+        evaluate([good, ScoredSlice("bad", probabilities, labels, ignore)], metric)
+    assert str(caught.value).startswith("bad: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_slice_and_no_thread_are_refused():
+    with pytest.raises(UserError, match="no slice"):
+        evaluate([])
+    with pytest.raises(UserError, match="no slice"):
+        evaluate_objects([])
+    with pytest.raises(UserError, match="threads"):
+        evaluate([ScoredSlice("a", PROBABILITIES, LABELS)], threads=0)
+    with pytest.raises(UserError, match="threads"):
+        evaluate_objects([ScoredObjects("a", LABELS, LABELS)], threads=0)
+    with pytest.raises(UserError, match=r"a: .*must agree"):
+        evaluate_objects([ScoredObjects("a", LABELS, LABELS[1:])])
 
 
 def test_slices_of_different_sizes_share_one_warping_error():
@@ -145,7 +277,11 @@ def test_the_table_shows_what_was_asked_for(folders, capsys):
     assert "warping error" in text
     assert "merger pixels" in text
     assert cli.run(["evaluate", *common, "--metric", "ctc"]) == 0
-    assert "SEG" in capsys.readouterr().out
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[1:] == ["SEG", "F1", "precision", "recall", "TP", "FP", "FN"]
+    tp, fp, fn = (int(number) for number in row.split()[-3:])
+    assert tp + fn == 4
+    assert fp == 1
 
 
 @pytest.mark.parametrize(
