@@ -76,6 +76,8 @@ def evaluate(
       v_rand_threshold  where v_rand is best
       pixel_error     1 - best F score of pixels
       rand_error      1 - best foreground-restricted F score of pairs, without thinning
+      thresholds      "0.0", "0.1", ..: v_rand, v_info and the F scores of pixels and of pairs
+                      (pixel_f, rand_f) at each threshold, over all slices
       warping_error   with `warping`: fewest splits and mergers per pixel after the label has been
                       warped; splits, mergers: how many pixels, at that threshold
     For more classes, pixel_error is the share of wrong pixels.
@@ -87,6 +89,8 @@ def evaluate(
     isbi = metric == "isbi" and len(slices[0].probabilities) == 2
     thresholds = [_isbi_thresholds(item, warping) if isbi else () for item in slices]
     result = _scores(slices, thresholds, metric)
+    if isbi:
+        result["thresholds"] = _by_threshold(thresholds)
     result["per_slice"] = {
         item.name: _scores([item], [rows], metric)
         for item, rows in zip(slices, thresholds, strict=True)
@@ -108,16 +112,28 @@ def _scores(
 
 def _isbi(thresholds: Sequence[Sequence[ThresholdScores]]) -> dict[str, float]:
     """The challenge's averages over slices."""
-    rows = list(zip(*filter(None, thresholds), strict=True))  # one for each threshold
-    v_rand = [_mean(s.v_rand_thinned_per_slice for s in row) for row in rows]
-    best = _largest(v_rand)
-    where = [row[0].th for row, value in zip(rows, v_rand, strict=True) if value == best]
+    rows = _by_threshold(thresholds)
+    best = _largest(row["v_rand"] for row in rows.values())
+    where = [threshold for threshold, row in rows.items() if row["v_rand"] == best]
     return {
         "v_rand": best,
-        "v_rand_threshold": round(where[0], 1) if where else math.nan,
-        "v_info": _largest(_mean(s.v_info_thinned for s in row) for row in rows),
-        "pixel_error": 1 - _largest(_pooled_f([s.pixel for s in row]) for row in rows),
-        "rand_error": 1 - _largest(_pooled_f([s.rand_fr for s in row]) for row in rows),
+        "v_rand_threshold": float(where[0]) if where else math.nan,
+        "v_info": _largest(row["v_info"] for row in rows.values()),
+        "pixel_error": 1 - _largest(row["pixel_f"] for row in rows.values()),
+        "rand_error": 1 - _largest(row["rand_f"] for row in rows.values()),
+    }
+
+
+def _by_threshold(thresholds: Sequence[Sequence[ThresholdScores]]) -> dict[str, dict[str, float]]:
+    """The challenge's averages over slices at each threshold; none if no slice has an interior."""
+    return {
+        f"{row[0].th:.1f}": {
+            "v_rand": _mean(s.v_rand_thinned_per_slice for s in row),
+            "v_info": _mean(s.v_info_thinned for s in row),
+            "pixel_f": _pooled_f([s.pixel for s in row]),
+            "rand_f": _pooled_f([s.rand_fr for s in row]),
+        }
+        for row in zip(*filter(None, thresholds), strict=True)
     }
 
 

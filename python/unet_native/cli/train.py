@@ -163,8 +163,9 @@ def train(
     """Train a network.
 
     The data are checked first. The run's folder gets model.safetensors (the network that validated
-    best, or else the latest), log.csv, curves.png and snapshots. Ctrl-C lets the iteration finish
-    and leaves a snapshot to --resume from; a second Ctrl-C leaves at once.
+    best, or else the latest), report.html (scores, curves and pictures, to look at in a browser),
+    log.csv, curves.png and snapshots. Ctrl-C lets the iteration finish and leaves a snapshot to
+    --resume from; a second Ctrl-C leaves at once.
 
     With --solver, Caffe's files say everything: see docs/coming-from-caffe.md.
     """
@@ -258,7 +259,8 @@ def train(
     model = None if weights is None else Model.load(weights)
     settings = _settings(given, directory if resume else None, model)
     training, held_back = load_sets(source)
-    print(check_training_set(training, held_back).text(), flush=True)
+    check = check_training_set(training, held_back).text()
+    print(check, flush=True)
     trainer = Trainer(
         output,
         training,
@@ -268,6 +270,7 @@ def train(
         resume=resume,
         context=Context(threads=threads),
         source=source,
+        check=check,
     )
     print(_describe(trainer), flush=True)
     return _run(trainer)
@@ -356,6 +359,7 @@ def _run(trainer: Trainer) -> int | None:
         return interrupt.exit_status
     best = "" if trainer.best_score is None else f", best validation {trainer.best_score:.4f}"
     print(f"{trainer.iteration} iterations{best} -> {trainer.run.model}")
+    print(f"look at {trainer.run.report}")
     return None
 
 
