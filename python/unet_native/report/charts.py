@@ -16,7 +16,7 @@ from unet_native.report.page import text
 __all__ = ["Line", "chart"]
 
 _WIDTH, _HEIGHT = 440, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 26, 40
 _COLUMNS = 380  # a line of more points is thinned to its extremes in that many columns
 _MARKED = 60  # points that are drawn one by one
 
@@ -46,6 +46,7 @@ def chart(
     y_label: str,
     caption: str = "",
     log: bool = False,
+    x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     band: Line | None = None,
     best: tuple[float, float, str] | None = None,
@@ -53,7 +54,8 @@ def chart(
     """A figure; nothing if no line has a point.
 
     log      of the y axis, on which only positive values show
-    y_range  None: as the values ask for, from 0 on a linear axis
+    x_range  None: as the values ask for
+    y_range  likewise, from 0 on a linear axis
     band     drawn behind the lines, as the range of its values
     best     (x, y, text) to point out
     """
@@ -62,7 +64,7 @@ def chart(
         return ""
     x_values = [x for line in shown for x, _ in _finite(line, log)]
     y_values = [y for line in shown for _, y in _finite(line, log)]
-    x_axis = _Axis.over(min(x_values), max(x_values), _LEFT, _WIDTH - _RIGHT)
+    x_axis = _Axis.over(*(x_range or (min(x_values), max(x_values))), _LEFT, _WIDTH - _RIGHT)
     low, high = y_range or ((min(y_values) if log else min(0, *y_values, 0)), max(y_values))
     y_axis = _Axis.over(low, high, _HEIGHT - _BOTTOM, _TOP, log=log)
     parts = [_axes(x_axis, y_axis, x_label, y_label)]
@@ -112,8 +114,9 @@ class _Axis:
 
     def ticks(self) -> list[float]:
         if self.log:
-            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
             steps = (1, 2, 5) if self.high / self.low < 300 else (1,)
+            decades = range(first, last + 1, max(1, (last - first) // 6))
             found = [m * 10.0**e for e in decades for m in steps]
         else:
             step = _nice((self.high - self.low) / 5)
@@ -144,8 +147,7 @@ def _axes(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str) -> str:
     parts.append(
         f'<text x="{middle}" y="{_HEIGHT - 5}" text-anchor="middle">{text(x_label)}</text>'
     )
-    turned = f"translate(11 {(_TOP + bottom) / 2}) rotate(-90)"
-    parts.append(f'<text transform="{turned}" text-anchor="middle">{text(y_label)}</text>')
+    parts.append(f'<text x="2" y="12">{text(y_label)}</text>')
     return "".join(parts)
 
 
@@ -187,7 +189,7 @@ def _best(best: tuple[float, float, str], x_axis: _Axis, y_axis: _Axis) -> str:
     x, y = x_axis(best[0]), y_axis(best[1])
     left = x > (_LEFT + _WIDTH) / 2
     at = x - 8 if left else x + 8
-    below = y < _TOP + 12
+    below = y < _TOP + 8
     return (
         f'<circle class="mark" cx="{x}" cy="{y}" r="6"/><text class="note" x="{at}" '
         f'y="{y + (18 if below else -9)}" text-anchor="{"end" if left else "start"}">'

@@ -61,15 +61,14 @@ def layered_slice(
         _marks(names[kind], wrong[kind], colours[kind], f"{shares[kind]:.2f} % of the pixels")
         for kind in kinds
     ]
-    caption = [
-        ", ".join(f"{names[kind]} {shares[kind]:.2f} %" for kind in kinds) + " of the pixels."
-    ]
+    said = ", ".join(f"{names[kind]} {shares[kind]:.2f} %" for kind in kinds)
+    caption = [f"{said[:1].upper()}{said[1:]} of the pixels."]
     if binary:
         truth = _counting(item.labels == 1, item.ignore)
         found = _counting(predicted == 1, item.ignore)
         mistakes = compare_objects(found, truth)
         caption.append(_say(mistakes))
-        layers += _objects(found, truth, mistakes, kinds=("merged", "split"), opacity=0.5)
+        layers += _objects(found, truth, mistakes, ("merged", "split"), shown=False)
     layers.append(_truth(item.labels))
     if item.ignore is not None and item.ignore.any():
         layers.append(_marks("ignored", item.ignore, _IGNORED, "pixels that do not count"))
@@ -85,7 +84,7 @@ def layered_objects(item: ScoredObjects, heading: str, ground: np.ndarray | None
         layers = [Layer("", image_picture(ground), "The image")]
     mistakes = compare_objects(item.predicted, item.truth)
     kinds = ("missed", "invented", "merged", "split", "found")
-    layers += _objects(item.predicted, item.truth, mistakes, kinds, opacity=0.6)
+    layers += _objects(item.predicted, item.truth, mistakes, kinds, shown=True)
     layers.append(_truth(item.truth))
     return LayeredSlice(heading, _say(mistakes), tuple(layers), _is_small(item.truth))
 
@@ -130,34 +129,39 @@ def _objects(
     truth: np.ndarray,
     mistakes: ObjectMistakes,
     kinds: tuple[str, ...],
-    opacity: float,
+    *,
+    shown: bool,
 ) -> list[Layer]:
-    """A layer for each of these kinds that there is."""
+    """A layer for each of these kinds that there is.
+
+    What is split or merged is shown as that, not as missed or invented too.
+    """
+    missed = np.setdiff1d(mistakes.missed, mistakes.split)
+    invented = np.setdiff1d(mistakes.invented, mistakes.merged)
     of_kind = {
-        "missed": ("missed", truth, mistakes.missed, _MISSED, True),
-        "invented": ("invented", predicted, mistakes.invented, _FALSE, True),
-        "merged": ("merged", predicted, mistakes.merged, _CONFUSED, False),
-        "split": ("split", truth, mistakes.split, _SPLIT, False),
-        "found": ("outlines of those found", truth, mistakes.found, _FOUND, True),
+        "missed": ("missed", truth, missed, _MISSED),
+        "invented": ("invented", predicted, invented, _FALSE),
+        "merged": ("merged", predicted, mistakes.merged, _CONFUSED),
+        "split": ("split", truth, mistakes.split, _SPLIT),
+        "found": ("outlines of those found", truth, mistakes.found, _FOUND),
     }
     layers = []
     for kind in kinds:
-        name, plane, ids, colour, shown = of_kind[kind]
+        name, plane, ids, colour = of_kind[kind]
         if len(ids):
             where = np.isin(plane, ids)
             where = outlines(np.where(where, plane, 0)) if kind == "found" else where
-            strength = 0.9 if kind == "found" else opacity
+            strength = 0.9 if kind == "found" else 0.6
             layers.append(_marks(name, where, colour, _objects_text(len(ids)), shown, strength))
     return layers
 
 
 def _say(mistakes: ObjectMistakes) -> str:
-    true = len(mistakes.found) + len(mistakes.missed)
+    true, found = len(mistakes.found) + len(mistakes.missed), len(mistakes.found)
     return (
-        f"{_objects_text(true)} in the truth: {len(mistakes.found)} found, "
-        f"{len(mistakes.missed)} missed, {len(mistakes.split)} of the truth split; of the "
-        f"predicted ones, {len(mistakes.invented)} match none and {len(mistakes.merged)} merge "
-        "several."
+        f"{_objects_text(true)} in the truth: {found} found, {len(mistakes.missed)} missed, "
+        f"{len(mistakes.split)} split. Of the predicted ones {len(mistakes.invented)} match none, "
+        f"{len(mistakes.merged)} merge several."
     )
 
 

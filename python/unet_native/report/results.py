@@ -100,11 +100,11 @@ class Results:
             said = f"Warping error: {splits} split and {mergers} merger pixels."
             parts.append(page.paragraph(said, "hint"))
         if "tp" in self.result:
-            columns = ["slice", "found", "missed", "invented"]
+            columns = ["slice", "found", "missed", "matching none"]
             named = list(self.result["per_slice"].items())
             named += [(f"all {self.result['slices']}", self.result)] * several
             rows = [[name, *(str(s[key]) for key in ("tp", "fn", "fp"))] for name, s in named]
-            caption = "Objects: found (IoU above 0.5), missed, invented"
+            caption = "True objects found and missed, predicted ones that match none"
             parts.append(page.table(columns, rows, caption=caption, total=several))
         parts.append(self._classes_html())
         return "".join(parts)
@@ -192,6 +192,7 @@ class Results:
             x_label="probability of the foreground",
             y_label="% of these pixels",
             log=True,
+            x_range=(0, 1),
             y_range=(100 * _LEAST, 100),
             caption="All pixels that count, by what they truly are, in steps of 0.02. The less the "
             "two curves overlap, the surer the network.",

@@ -49,9 +49,13 @@ class TrainReport:
             self._read_state()
 
     def begin(self, sampler: Sampler, iteration: int, check: str, **machine: Any) -> None:
-        """A training starts, or goes on after `iteration`. check: of the data, in words."""
+        """A training starts, or goes on after `iteration`.
+
+        check: of the data, in words. machine: on what it runs, names and values.
+        """
         self._check = check or self._check
-        self._sessions.append({"iteration": iteration, **machine})
+        session = {"iteration": iteration, "training slices": len(sampler.dataset), **machine}
+        self._sessions.append(session)
         if self._pictures is None:
             self._pictures = TrainingPictures.of(sampler)
         self._is_kept = False
@@ -117,15 +121,22 @@ class TrainReport:
             f"{settings['net']} with {settings['depth']} levels and {settings['base_width']} "
             f"channels on the first, {parameters:,} parameters"
         )
-        images = _base_name((source or {}).get("images"))
-        data = f"trained on {images}" if images else "trained on arrays"
+        data = _base_name((source or {}).get("images")) or "arrays"
+        if self._sessions:
+            data = f"{self._sessions[-1]['training slices']} slices of {data}"
+        best = ""
+        if self._validation is not None:
+            iteration, results = self._validation
+            key = main_score_of(results.result)
+            score = score_text(key, results.result)
+            best = f" Kept is the network of iteration {iteration}: {SCORE_NAMES[key]} {score}."
         ways = {
             "running": f"had done {done} of {total} iterations when this was written",
             "finished": f"{total} iterations, finished",
             "stopped": f"stopped after {done} of {total} iterations; --resume continues",
             "diverged": f"diverged after {done} of {total} iterations",
         }
-        return f"{network}, {data}: {ways[state]}."
+        return f"{network}, trained on {data}: {ways[state]}.{best}"
 
     def _cards(self, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
         found = []

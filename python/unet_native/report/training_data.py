@@ -24,6 +24,7 @@ __all__ = ["TrainingPictures"]
 
 _TILES = 3
 _TILE_SIDE = 400  # px, to bound the size of the page
+_SMALL = 256  # px: what is longer would only be made coarse by squares
 _MAP = "magma"
 
 
@@ -35,12 +36,14 @@ class TrainingPictures:
     sizes    px: side of the tile and of its label
     slice    name, image and weight map of the first slice
     highest  weight in the map, and in the tiles: white in the colours
+    small    whether pixels should show as squares: of the slice, of the tiles
     """
 
     tiles: tuple[tuple[int, str, str, str, str], ...]
     sizes: tuple[int, int]
     slice: tuple[str, str, str]
     highest: tuple[float, float]
+    small: tuple[bool, bool]
 
     @classmethod
     def of(cls, sampler: Sampler) -> TrainingPictures:
@@ -66,6 +69,7 @@ class TrainingPictures:
                 _weights(shrunken(weight), float(weight.max())),
             ),
             highest=(float(weight.max()), highest),
+            small=(max(weight.shape) <= _SMALL, sampler.tile_in <= _SMALL),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,29 +82,32 @@ class TrainingPictures:
         tile_in, tile_out = map(int, stored["sizes"])
         name, image, weight = map(str, stored["slice"])
         one, other = map(float, stored["highest"])
-        return cls(tiles, (tile_in, tile_out), (name, image, weight), (one, other))
+        small, small_tiles = map(bool, stored["small"])
+        return cls(
+            tiles, (tile_in, tile_out), (name, image, weight), (one, other), (small, small_tiles)
+        )
 
     def weight_map_html(self) -> str:
         name, image, weight = self.slice
-        about = f"slice {name}"
+        about, crisp = f"slice {name}", _class(self.small[0])
         return (
             '<div class="slices">'
             f'<figure class="single"><h3>{text(about.capitalize())}</h3>'
-            f'<img class="crisp" src="{text(image)}" alt="{text("Image of " + about)}"></figure>'
+            f'<img{crisp} src="{text(image)}" alt="{text("Image of " + about)}"></figure>'
             f'<figure class="single"><h3>Weight of each pixel in the loss</h3>'
-            f'<img class="crisp" src="{text(weight)}" alt="{text("Weight map of " + about)}">'
+            f'<img{crisp} src="{text(weight)}" alt="{text("Weight map of " + about)}">'
             f"{_colour_bar(self.highest[0])}<figcaption>Bright pixels, the narrow gaps between "
             "objects above all, count most.</figcaption></figure></div>"
         )
 
     def tiles_html(self) -> str:
         tile_in, tile_out = self.sizes
-        cells = []
+        cells, crisp = [], _class(self.small[1])
         for iteration, name, tile, label, weight in self.tiles:
             where = f"tile of iteration {iteration}, slice {name}"
             for kind, uri in (("Image", tile), ("Label", label), ("Weights", weight)):
                 cells.append(
-                    f'<img class="crisp" src="{text(uri)}" alt="{text(f"{kind} of the {where}")}">'
+                    f'<img{crisp} src="{text(uri)}" alt="{text(f"{kind} of the {where}")}">'
                 )
         names = ", ".join(name for _, name, *_ in self.tiles)
         return (
@@ -111,6 +118,10 @@ class TrainingPictures:
             "weight of each pixel in the loss. Labels must lie on what they should, and the "
             "deformed images must still be plausible.</figcaption></figure>"
         )
+
+
+def _class(small: bool) -> str:
+    return ' class="crisp"' if small else ""
 
 
 def _framed(tile: NDArray[np.float32], side: int) -> NDArray[np.float32]:
