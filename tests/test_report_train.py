@@ -36,7 +36,7 @@ def test_train_leaves_a_report(data, tmp_path, capsys):
     assert "Training: my <run> & more finished" in page.words
     for line in captured.out.splitlines()[:6]:
         assert " ".join(line.split()) in page.words, "the data check"
-    for text in ("2 slices of images", "base lr 0.001", "displacement 10.0", "w0 10.0", "seed 0"):
+    for text in ('2 slices of "images"', "base lr 0.001", "displacement 10.0", "w0 10.0", "seed 0"):
         assert text in page.words
     assert str(tmp_path) not in page.source
     rows = [row for row in read_log(run / "log.csv") if row.scores]
@@ -114,6 +114,14 @@ def test_without_validation(tmp_path):
     assert "There was no validation" in page.words
     assert not [row for row in page.rows if row]
     assert sum("iteration" in image["alt"] for image in page.all("img")) == 3, "a tile"
+
+
+def test_warnings_of_the_data_check_stand_on_top(tmp_path):
+    check = "images: as they should be\nwarning: class 1 is rare"
+    Trainer(tmp_path / "run", data_set(1), settings=SMALL, check=check).train()
+    page = page_of(tmp_path / "run")
+    assert page.words.count("is rare") == 1
+    assert page.words.index("Warning: class 1 is rare") < page.words.index("as they should be")
 
 
 def test_too_short_for_a_validation(tmp_path):

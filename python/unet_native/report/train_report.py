@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainReport"]
 
 _FORMAT = 1  # of the state
+_WARNS = "warning: "  # how a line of the data check begins that is one
 
 
 class TrainReport:
@@ -121,7 +122,8 @@ class TrainReport:
             f"{settings['net']} with {settings['depth']} levels and {settings['base_width']} "
             f"channels on the first, {parameters:,} parameters"
         )
-        data = _base_name((source or {}).get("images")) or "arrays"
+        name = _base_name((source or {}).get("images"))
+        data = f'"{name}"' if name else "arrays"
         if self._sessions:
             data = f"{self._sessions[-1]['training slices']} slices of {data}"
         best = ""
@@ -149,7 +151,11 @@ class TrainReport:
         return found
 
     def _said_warnings(self) -> list[str]:
-        return [f"Warning: {warning}" for warning in self._warnings]
+        """Those of the data check too, which begins them so itself."""
+        found = [
+            line[len(_WARNS) :] for line in self._check.splitlines() if line.startswith(_WARNS)
+        ]
+        return [f"Warning: {warning}" for warning in [*found, *self._warnings]]
 
     def _curves_html(self, rows: Sequence[Row]) -> str:
         best = None
@@ -182,7 +188,7 @@ class TrainReport:
         ]
 
     def _data_sections(self) -> list[page.Section]:
-        check = page.lines(self._check.splitlines())
+        check = page.lines(line for line in self._check.splitlines() if not line.startswith(_WARNS))
         if self._pictures is None:
             return [page.Section("data", "Training data", check)]
         return [
