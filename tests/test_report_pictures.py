@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from reports import slices
+from unet_native.evaluate import ScoredObjects
 from unet_native.metrics import ctc_scores
 from unet_native.report import pictures
 from unet_native.report.charts import Line, chart
-from unet_native.report.layers import layered_slice
+from unet_native.report.layers import layered_objects, layered_slice
 from unet_native.report.mistakes import compare_objects, wrong_pixels
 
 
@@ -94,6 +96,28 @@ def test_the_layers_show_the_wrong_pixels():
     ground = decoded(layered.layers[0].uri, "L").astype(int)
     assert (np.diff(ground.ravel()) >= 0).all()
     assert (ground.min(), ground.max()) == (0, 255)
+
+
+def test_the_layers_show_the_wrong_objects():
+    """Areas are missed or invented, rims are found, split or merged; none is in two of these."""
+    truth = np.zeros((50, 60), np.int32)
+    truth[2:14, 2:14], truth[2:14, 14:26], truth[20:34, 2:30], truth[2:14, 40:52] = 1, 2, 3, 4
+    truth[40:48, 2:12] = 5
+    predicted = np.zeros_like(truth)
+    predicted[2:14, 2:26], predicted[20:34, 2:15], predicted[20:34, 17:30] = 7, 8, 9
+    predicted[40:48, 40:50], predicted[40:48, 2:12] = 10, 11
+    layered = layered_objects(ScoredObjects("a", predicted, truth), "heading", None)
+    shown = {layer.name: decoded(layer.uri)[..., 3] > 0 for layer in layered.layers[1:]}
+    np.testing.assert_array_equal(shown["missed"], np.isin(truth, (1, 2, 4)))
+    np.testing.assert_array_equal(shown["invented"], np.isin(predicted, (8, 9, 10)))
+    for name, inside in (
+        ("merged", predicted == 7),
+        ("split", truth == 3),
+        ("outlines of those found", truth == 5),
+    ):
+        width = 1 if "found" in name else 2
+        core = ndimage.binary_erosion(inside, iterations=width)
+        np.testing.assert_array_equal(shown[name], inside & ~core, err_msg=name)
 
 
 def test_outlines_lie_within_their_regions():

@@ -104,10 +104,9 @@ def _marks(
     colour: str,
     said: str,
     shown: bool = True,
-    opacity: float = 0.85,
 ) -> Layer:
     alt = f"{name[:1].upper()}{name[1:]}: {said}"
-    return Layer(name, marks(shrunken(where), colour, opacity), alt, colour, shown)
+    return Layer(name, marks(shrunken(where), colour), alt, colour, shown)
 
 
 def _classes(name: str, classes: np.ndarray) -> Layer:
@@ -134,7 +133,8 @@ def _objects(
 ) -> list[Layer]:
     """A layer for each of these kinds that there is.
 
-    What is split or merged is shown as that, not as missed or invented too.
+    A true object that is split is not shown as missed too, nor a predicted one that merges several
+    as invented.
     """
     missed = np.setdiff1d(mistakes.missed, mistakes.split)
     invented = np.setdiff1d(mistakes.invented, mistakes.merged)
@@ -150,10 +150,18 @@ def _objects(
         name, plane, ids, colour = of_kind[kind]
         if len(ids):
             where = np.isin(plane, ids)
-            where = outlines(np.where(where, plane, 0)) if kind == "found" else where
-            strength = 0.9 if kind == "found" else 0.6
-            layers.append(_marks(name, where, colour, _objects_text(len(ids)), shown, strength))
+            if kind in ("merged", "split", "found"):  # beside areas, not mixed with their colours
+                where = _rims(np.where(where, plane, 0), 1 if kind == "found" else 2)
+            layers.append(_marks(name, where, colour, _objects_text(len(ids)), shown))
     return layers
+
+
+def _rims(objects: np.ndarray, width: int) -> NDArray[np.bool_]:
+    """(H, W): the outermost `width` pixels of each object, (H, W) integers."""
+    rims = outlines(objects)
+    for _ in range(width - 1):
+        rims |= outlines(np.where(rims, 0, objects))
+    return rims
 
 
 def _say(mistakes: ObjectMistakes) -> str:

@@ -124,8 +124,8 @@ class Results:
         if "seg" in self.result:
             hint = (
                 "Each button lays one thing over the slice or takes it away; its square has the "
-                "colour. An object is found if its intersection over union with a predicted one "
-                "exceeds 0.5."
+                "colour. Areas are missed or invented, outlines merged, split or found; an object "
+                "is found if its intersection over union with a predicted one exceeds 0.5."
             )
         return page.paragraph(hint, "hint") + slices_html(self.slices)
 
