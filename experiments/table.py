@@ -29,8 +29,11 @@ def main() -> None:
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     sets: dict[str, list[dict[str, Any]]] = {}
     for result in results:
+        if "row" not in result:
+            continue
         sets.setdefault(result["row"].split("-")[0], []).append(result)
     body = "\n\n".join(f"### {name}\n\n{table(rows)}" for name, rows in sets.items())
+    body += "".join(f"\n\n### PyTorch\n\n{twin(r, sets)}" for r in results if "experiment" in r)
     path = HERE / "README.md"
     text = path.read_text(encoding="utf-8")
     section = f"<!-- begin results -->\n{body}\n<!-- end results -->"
@@ -54,6 +57,33 @@ def table(results: list[dict[str, Any]]) -> str:
             cells.append("-" if value is None else f"{value:.{DIGITS.get(key, 4)}f}")
         lines.append([str(cell) for cell in cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def twin(result: dict[str, Any], sets: dict[str, list[dict[str, Any]]]) -> str:
+    """What ``pytorch_twin`` found, and the minutes to the same score that follow from it."""
+    differences = result["largest_relative_difference_of_losses"]
+    seconds = result["seconds_a_step"]
+    lines = [
+        f"The same network of {result['width']} channels, weights, tiles of {result['tile']} px "
+        f"({result['data']}), dropout masks, schedule and update, over {result['iterations']} "
+        f"iterations: the losses differ by {differences['PyTorch']:.1e} of their value at most, "
+        "those of this project's two algorithms for the convolutions by "
+        f"{differences['unet_native, direct']:.1e}. Median of a step, taking turns "
+        f"({result['machine']}):",
+        "",
+        "| " + " | ".join(seconds) + " | ratio |",
+        "| " + " | ".join(["---"] * (len(seconds) + 1)) + " |",
+        "| " + " | ".join(f"{s:.3f} s" for s in seconds.values()) + f" | {result['ratio']} |",
+    ]
+    trained = [r for r in sets.get("isbi2012", ()) if r["row"] == "isbi2012-seed1"]
+    if trained:
+        minutes = trained[0]["training_minutes"]
+        lines += [
+            "",
+            f"Derived, not measured: what isbi2012-seed1 reached in {minutes:.0f} minutes, PyTorch "
+            f"reaches in {minutes * result['ratio']:.0f}.",
+        ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,11 @@ def test_train_says_what_it_understood(data, tmp_path, capsys):
 def test_train_stores_the_recipe_that_was_chosen(data, tmp_path):
     run = tmp_path / "run"
     recipe = ["--lr-policy", "poly", "--weight-map", "plugin2019", "--w0", "30"]
-    recipe += ["--augmentation", "none", "--average", "mirror4"]
+    recipe += ["--augmentation", "none", "--average", "mirror4", "--choose-by", "iou"]
     assert cli.run(["train", *sources(data), "-o", str(run), *recipe, *FAST]) == 0
     stored = json.loads((run / "settings.json").read_text())["settings"]
     assert (stored["lr_policy"], stored["power"], stored["average"]) == ("poly", 1.0, "mirror4")
+    assert stored["choose_by"] == "iou"
     assert stored["weights"] == {
         "preset": "plugin2019",
         "w0": 30.0,
@@ -51,6 +52,7 @@ def test_train_stores_the_recipe_that_was_chosen(data, tmp_path):
         (["--weight-map", "uniform", "--w0", "5"], "has no w0"),
         (["--augmentation", "mixup"], "use paper2015, layer2019, none"),
         (["--average", "tta"], "mirror4"),
+        (["--choose-by", "loss"], "use auto, v_rand, v_info, iou, seg, f1"),
     ],
 )
 def test_train_refuses_an_unknown_recipe(data, tmp_path, capsys, option, words):

@@ -26,6 +26,17 @@ def run(script, tmp_path, *options):
     return done
 
 
+def test_pytorch_trains_alike(tmp_path):
+    pytest.importorskip("torch")
+    run("pytorch_twin", tmp_path, "--iterations", "4", "--turns", "1", "--tile", "188")
+    result = json.loads((tmp_path / "work" / "pytorch-twin.json").read_text())
+    assert result["data"] == "synthetic"
+    assert result["iterations"] == 4
+    assert result["largest_relative_difference_of_losses"]["PyTorch"] < 1e-4
+    losses = json.loads((tmp_path / "work" / "pytorch-twin-losses.json").read_text())
+    assert len(set(losses["PyTorch"])) == 4
+
+
 def write(path, plane):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(plane).save(path)

@@ -15,6 +15,7 @@ from unet_native.errors import UserError
 from unet_native.evaluate import evaluate
 from unet_native.files import write_text
 from unet_native.report.train_report import TrainReport
+from unet_native.score_table import SCORE_NAMES
 from unet_native.train import DivergenceError, Observer, Trainer
 from unet_native.train.log import read_log
 from unet_native.train.run_directory import RunDirectory
@@ -116,6 +117,25 @@ def test_without_validation(tmp_path):
     assert sum("iteration" in image["alt"] for image in page.all("img")) == 3, "a tile"
 
 
+@pytest.mark.parametrize("choose_by", ["seg", "f1", "v_info"])
+def test_objects_are_shown_where_they_choose_the_network(tmp_path, choose_by):
+    training, validation = sets()
+    run, recorder = tmp_path / "run", Recorder()
+    settings = replace(SMALL, choose_by=choose_by)
+    Trainer(run, training, validation, settings, observer=recorder).train()
+    page = page_of(run)
+    kept = next(scores for _, scores, best in reversed(recorder.scores) if best)
+    name = SCORE_NAMES[choose_by]
+    assert f"{name} {kept[choose_by]:.4f}" in page.words
+    per_slice = {row[0]: dict(zip(page.rows[0], row, strict=True)) for row in page.rows[1:4]}
+    assert per_slice["all 2"][name] == f"{kept[choose_by]:.4f}"
+    worst = min("01", key=lambda k: float(per_slice[k][name]))
+    assert f"Worst: {worst} \N{EN DASH} {name} {per_slice[worst][name]}" in page.words
+    by_objects = "Areas are missed or invented" in page.words
+    assert by_objects == (choose_by in ("seg", "f1"))
+    assert "truly class 1" in page.words, "the histogram is of pixels in any case"
+
+
 def test_warnings_of_the_data_check_stand_on_top(tmp_path):
     check = "images: as they should be\nwarning: class 1 is rare"
     Trainer(tmp_path / "run", data_set(1), settings=SMALL, check=check).train()
@@ -178,7 +198,7 @@ def test_the_state_is_json_and_comes_back(trained, tmp_path):
     scored = slices(2)
     scored[0] = replace(scored[0], labels=np.zeros_like(scored[0].labels))
     report = TrainReport(tmp_path / "r.html", tmp_path / "r.json")
-    report.validated(3, evaluate(scored), scored, {})
+    report.validated(3, "v_rand", evaluate(scored), scored, [], {})
     rows = read_log(trained / "log.csv")
     settings = RunDirectory(trained).read_settings()["settings"]
     report.write("stopped", rows, settings, None, 1000)

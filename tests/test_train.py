@@ -10,10 +10,13 @@ import pytest
 from small_run import SMALL, Recorder, assert_same_tensors, data_set, discs, sets, tensors
 from unet_native.data.augment import AugmentSettings
 from unet_native.data.dataset import DataSet
+from unet_native.data.labels import LabelRule
 from unet_native.data.synthetic import synthetic_em
 from unet_native.errors import UserError
 from unet_native.evaluate import ScoredSlice, evaluate
+from unet_native.metrics import ctc_scores
 from unet_native.model_file import Model
+from unet_native.objects import close_gaps, foreground_of, objects
 from unet_native.train import DivergenceError, Observer, Trainer, TrainSettings
 from unet_native.train.log import Log, Row, read_log
 from unet_native.train.run_directory import RunDirectory
@@ -58,6 +61,48 @@ def test_validation_keeps_the_best(tmp_path):
     assert trainer.best_score == max(v_rands)
     again = [ScoredSlice(s.name, model.segment(s.raw), s.labels, s.ignore) for s in validation]
     assert evaluate(again)["v_rand"] == pytest.approx(max(v_rands), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("choose_by", "kind", "name"),
+    [
+        ("auto", "instances", "seg"),
+        ("auto", "binary", "v_rand"),
+        ("iou", "instances", "iou"),
+        ("f1", "binary", "f1"),
+    ],
+)
+def test_networks_are_compared_by_the_score_that_is_asked_for(tmp_path, choose_by, kind, name):
+    rule = LabelRule(kind, (0,)) if kind == "instances" else LabelRule(kind, (0, 1))
+    training, validation = (replace(part, label_rule=rule) for part in sets())
+    recorder = Recorder()
+    settings = replace(
+        SMALL, base_width=8, iterations=120, test_interval=30, base_lr=1e-2, choose_by=choose_by
+    )
+    trainer = Trainer(tmp_path / "run", training, validation, settings, observer=recorder)
+    assert trainer.train()
+    assert trainer.choosing_score == name
+    values = [scores[name] for _, scores, _ in recorder.scores]
+    assert trainer.best_score == max(values) > 0
+    model = Model.load(tmp_path / "run")
+    assert model.provenance["iteration"] == 30 * (1 + values.index(max(values)))
+    if name in ("seg", "f1"):
+        found = [objects(foreground_of(model.segment(s.raw))) for s in validation]
+        truth = [close_gaps(s.instances) for s in validation]
+        assert getattr(ctc_scores(found, truth), name) == pytest.approx(max(values), abs=1e-12)
+    logged = [row.scores for row in read_log(trainer.run.log) if row.scores]
+    assert logged == [scores for _, scores, _ in recorder.scores]
+
+
+def test_a_score_of_two_classes_cannot_choose_among_three(tmp_path):
+    images, labels = discs(2)
+    labels[:, 36:] *= 2
+    training = DataSet.from_arrays(images, labels, classes=3)
+    with pytest.raises(
+        UserError, match="v_rand is a score of two classes, the labels have 3: use iou"
+    ):
+        Trainer(tmp_path / "run", training, training, replace(SMALL, choose_by="v_rand"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_three_classes(tmp_path):

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "core/context.h"
@@ -27,46 +28,77 @@ inline int floor_of(float x) {
   return truncated - (static_cast<float>(truncated) > x);
 }
 
-void linear_weights(float t, float (&weight)[2]) {
-  weight[0] = 1 - t;
-  weight[1] = t;
-}
+// One value for each tap of an axis.
+template <int Count>
+struct Vector {
+  typedef float Type __attribute__((vector_size(Count * sizeof(float))));
+};
 
-void cubic_weights(float t, float (&weight)[4]) {
-  weight[0] = ((-0.5f * t + 1.0f) * t - 0.5f) * t;
-  weight[1] = (1.5f * t - 2.5f) * t * t + 1.0f;
-  weight[2] = ((-1.5f * t + 2.0f) * t + 0.5f) * t;
-  weight[3] = (0.5f * t - 0.5f) * t * t;
-}
+template <int Count>
+using Row = typename Vector<Count>::Type;
 
-// Separable interpolation with `Count` taps per axis, the first at floor(coordinate) - Before.
-template <int Count, int Before, class Weights>
+// Weights of the taps for a position t, 0 <= t < 1, behind tap number kBefore.
+struct Linear {
+  static constexpr int kTaps = 2, kBefore = 0;
+  static Row<2> weights(float t) { return Row<2>{1 - t, t}; }
+};
+
+struct Cubic {  // Catmull-Rom, a polynomial for each tap
+  static constexpr int kTaps = 4, kBefore = 1;
+  static Row<4> weights(float t) {
+    const Row<4> third = {-0.5f, 1.5f, -1.5f, 0.5f}, second = {1.0f, -2.5f, 2.0f, -0.5f};
+    const Row<4> first = {-0.5f, 0.0f, 0.5f, 0.0f}, zeroth = {0.0f, 1.0f, 0.0f, 0.0f};
+    return ((third * t + second) * t + first) * t + zeroth;
+  }
+};
+
+// Separable interpolation. The rows of taps are summed first, as vectors: where all taps of a plane
+// of one channel lie inside (nearly everywhere) a row is one load. Both ways sum in the same order.
+template <class Kernel>
 void sample(int threads, Plane<const float> image, const float* coordinates, std::ptrdiff_t count,
-            float* out, Weights weights) {
+            float* out) {
+  constexpr int kTaps = Kernel::kTaps;
+  using Values = Row<kTaps>;
   const int C = image.c;
   const std::ptrdiff_t row_stride = static_cast<std::ptrdiff_t>(image.w) * C;
+  const auto is_inside = [](int first, int size) { return first >= 0 && first + kTaps <= size; };
+  const auto total = [](const Values& values) {
+    float sum = 0;
+    for (int k = 0; k < kTaps; ++k) sum += values[k];
+    return sum;
+  };
 #pragma omp parallel for schedule(static) num_threads(usable_threads(threads))
   for (std::ptrdiff_t begin = 0; begin < count; begin += kChunk) {
     for (std::ptrdiff_t i = begin; i < std::min(count, begin + kChunk); ++i) {
       const float y = coordinates[2 * i], x = coordinates[2 * i + 1];
       const int y_floor = floor_of(y), x_floor = floor_of(x);
-      float y_weight[Count], x_weight[Count];
-      weights(y - static_cast<float>(y_floor), y_weight);
-      weights(x - static_cast<float>(x_floor), x_weight);
-      std::ptrdiff_t y_at[Count], x_at[Count];
-      for (int k = 0; k < Count; ++k) {
-        y_at[k] = static_cast<std::ptrdiff_t>(mirror(y_floor - Before + k, image.h)) * row_stride;
-        x_at[k] = static_cast<std::ptrdiff_t>(mirror(x_floor - Before + k, image.w)) * C;
+      const int y_first = y_floor - Kernel::kBefore, x_first = x_floor - Kernel::kBefore;
+      const Values y_weights = Kernel::weights(y - static_cast<float>(y_floor));
+      const Values x_weights = Kernel::weights(x - static_cast<float>(x_floor));
+      if (C == 1 && is_inside(y_first, image.h) && is_inside(x_first, image.w)) {
+        const float* row = image.data + y_first * row_stride + x_first;
+        Values sum = {};
+        for (int k = 0; k < kTaps; ++k, row += row_stride) {
+          Values values;
+          std::memcpy(&values, row, sizeof values);
+          sum += y_weights[k] * values;
+        }
+        out[i] = total(x_weights * sum);
+        continue;
+      }
+      std::ptrdiff_t x_at[kTaps];
+      for (int k = 0; k < kTaps; ++k) {
+        x_at[k] = static_cast<std::ptrdiff_t>(mirror(x_first + k, image.w)) * C;
       }
       for (int c = 0; c < C; ++c) {
-        float sum = 0;
-        for (int ky = 0; ky < Count; ++ky) {
-          const float* row = image.data + y_at[ky] + c;
-          float row_sum = 0;
-          for (int kx = 0; kx < Count; ++kx) row_sum += x_weight[kx] * row[x_at[kx]];
-          sum += y_weight[ky] * row_sum;
+        Values sum = {};
+        for (int k = 0; k < kTaps; ++k) {
+          const float* row = image.data + mirror(y_first + k, image.h) * row_stride + c;
+          Values values;
+          for (int j = 0; j < kTaps; ++j) values[j] = row[x_at[j]];
+          sum += y_weights[k] * values;
         }
-        out[i * C + c] = sum;
+        out[i * C + c] = total(x_weights * sum);
       }
     }
   }
@@ -111,12 +143,12 @@ void deformed_coordinates(int threads, const float* displacement, Taps rows, Tap
 
 void sample_linear(int threads, Plane<const float> image, const float* coordinates,
                    std::ptrdiff_t count, float* out) {
-  sample<2, 0>(threads, image, coordinates, count, out, linear_weights);
+  sample<Linear>(threads, image, coordinates, count, out);
 }
 
 void sample_cubic(int threads, Plane<const float> image, const float* coordinates,
                   std::ptrdiff_t count, float* out) {
-  sample<4, 1>(threads, image, coordinates, count, out, cubic_weights);
+  sample<Cubic>(threads, image, coordinates, count, out);
 }
 
 template <class T>

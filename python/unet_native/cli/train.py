@@ -124,6 +124,15 @@ def train(
     test_interval: Annotated[
         int | None, _setting("--test-interval", "250", "Iterations between two validations.")
     ] = None,
+    choose_by: Annotated[
+        str | None,
+        _setting(
+            "--choose-by",
+            "SEG for instance labels, else V_Rand, or IoU",
+            "Validation score that chooses the network.",
+            metavar="auto|v_rand|v_info|iou|seg|f1",
+        ),
+    ] = None,
     snapshot: Annotated[
         str | None,
         _setting(
@@ -192,6 +201,7 @@ def train(
             augmentation=augmentation,
             average=average,
             test_interval=test_interval,
+            choose_by=choose_by,
             resume=resume or None,
         )
         from unet_native.cli.solve import solve
@@ -241,6 +251,7 @@ def train(
         "augment": None if augmentation is None else AugmentSettings.preset(augmentation),
         "average": average,
         "test_interval": test_interval,
+        "choose_by": choose_by,
         "snapshot": _interval(snapshot),
         "algorithm": algorithm,
     }
@@ -357,8 +368,9 @@ def _run(trainer: Trainer) -> int | None:
     if not finished:
         note(f"stopped after iteration {trainer.iteration}; go on with --resume")
         return interrupt.exit_status
-    best = "" if trainer.best_score is None else f", best validation {trainer.best_score:.4f}"
-    print(f"{trainer.iteration} iterations{best} -> {trainer.run.model}")
+    best = trainer.best_score
+    said = "" if best is None else f", best validation: {trainer.choosing_score} {best:.4f}"
+    print(f"{trainer.iteration} iterations{said} -> {trainer.run.model}")
     print(f"look at {trainer.run.report}")
     return None
 

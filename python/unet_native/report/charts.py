@@ -25,7 +25,7 @@ _MARKED = 60  # points that are drawn one by one
 class Line:
     """Some (x, y) by name; a y that is not finite leaves a gap.
 
-    style   1 to 4: colour and dashes
+    style   1 to 6: colour and dashes
     points  whether each point is marked and tells its values (if there are few enough)
     filled  whether the area below is tinted
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["loss_charts", "score_chart"]
 
-_SCORES = ("v_rand", "v_info", "iou", "pixel_error")  # their numbers are the styles of the lines
+_SCORES = ("v_rand", "v_info", "iou", "pixel_error", "seg", "f1")  # in the order of styles
 
 
 def loss_charts(rows: Sequence[Row]) -> str:
@@ -34,8 +35,8 @@ def loss_charts(rows: Sequence[Row]) -> str:
     )
 
 
-def score_chart(rows: Sequence[Row], best: tuple[int, float, str] | None) -> str:
-    """A figure; nothing without validations. best: iteration, score and name of the one kept."""
+def score_chart(rows: Sequence[Row], best: tuple[int, float] | None) -> str:
+    """A figure; nothing without validations. best: iteration and score of the network kept."""
     scored = [row for row in rows if row.scores]
     x = [row.iteration for row in scored]
     lines = [
@@ -46,7 +47,7 @@ def score_chart(rows: Sequence[Row], best: tuple[int, float, str] | None) -> str
         if any(key in row.scores for row in scored)
     ]
     at = None
-    if best is not None and any(row.iteration == best[0] for row in scored):
+    if best is not None and math.isfinite(best[1]) and best[0] in x:
         at = (best[0], best[1], f"kept: {best[1]:.4f}")
     return chart(
         lines,

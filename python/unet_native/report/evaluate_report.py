@@ -35,7 +35,9 @@ def write_evaluation(
 
     Raises UserError if the file cannot be written.
     """
-    results = Results.of(result, slices, images)
+    objects = [item for item in slices if isinstance(item, ScoredObjects)]
+    classes = [item for item in slices if isinstance(item, ScoredSlice)]
+    results = Results.of(result, classes, objects, images=images)
     count = result["slices"]
     headline = f"{count} slice{'s' * (count != 1)} scored against labels."
     charts = results.charts_html()

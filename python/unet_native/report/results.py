@@ -17,10 +17,11 @@ from unet_native.report.layers import layered_objects, layered_slice
 from unet_native.report.pictures import LayeredSlice, slices_html
 from unet_native.score_table import SCORE_NAMES, best_threshold, score_table, score_text
 
-__all__ = ["Results", "main_score_of", "score_cards"]
+__all__ = ["Results", "score_cards"]
 
 _WORST = 3  # slices shown, and the best one besides
 _BINS = 50
+_OF_OBJECTS = ("seg", "f1")
 _LEAST = 1e-5  # share of pixels: what is rarer is drawn as if it were so
 
 
@@ -29,6 +30,7 @@ class Results:
     """Scores with what is shown of them; made once, drawn often, kept as JSON in between.
 
     result      of unet_native.evaluate.evaluate or evaluate_objects
+    key         of the score by which slices are ranked
     slices      the worst and the best ones
     histogram   pixels in _BINS steps of the probability of the foreground, by what is true there;
                 None for objects
@@ -36,6 +38,7 @@ class Results:
     """
 
     result: dict[str, Any]
+    key: str
     slices: tuple[LayeredSlice, ...]
     histogram: dict[str, list[int]] | None = None
     confusion: list[list[int]] | None = None
@@ -44,33 +47,41 @@ class Results:
     def of(
         cls,
         result: dict[str, Any],
-        scored: Sequence[ScoredSlice] | Sequence[ScoredObjects],
-        grounds: Mapping[str, np.ndarray] | None = None,
+        scored: Sequence[ScoredSlice] = (),
+        objects: Sequence[ScoredObjects] = (),
+        *,
+        images: Mapping[str, np.ndarray] | None = None,
+        key: str | None = None,
     ) -> Results:
-        """grounds: the image of each slice, (C, H, W) grey values, by the slice's name."""
-        grounds = grounds or {}
-        key = main_score_of(result)
-        by_name = {item.name: item for item in scored}
+        """From what was scored by classes, by objects, or both.
+
+        images: (C, H, W) grey values by the slice's name. key: None = V_Rand, IoU or SEG, the first
+        that there is.
+        """
+        key = key or next(key for key in ("v_rand", "iou", "seg") if key in result)
+        by_objects = key in _OF_OBJECTS
+        by_name = {item.name: item for item in (objects if by_objects else scored)}
         pictures = []
         for rank, name in _chosen(result["per_slice"], key):
             score = f"{SCORE_NAMES[key]} {score_text(key, result['per_slice'][name])}"
             heading = f"{rank}{name} \N{EN DASH} {score}"
-            item, ground = by_name[name], grounds.get(name)
-            if isinstance(item, ScoredObjects):
-                pictures.append(layered_objects(item, heading, ground))
+            ground = (images or {}).get(name)
+            if by_objects:
+                pictures.append(layered_objects(by_name[name], heading, ground))
             else:
                 inside = "interior" if "v_rand" in result else "foreground"
-                pictures.append(layered_slice(item, heading, ground, inside))
-        if "seg" in result:
-            return cls(result, tuple(pictures))
+                pictures.append(layered_slice(by_name[name], heading, ground, inside))
+        if not scored:
+            return cls(result, key, tuple(pictures))
         classes = len(scored[0].probabilities)
         confusion = _confusion(scored, classes) if classes > 2 else None
-        return cls(result, tuple(pictures), _histogram(scored), confusion)
+        return cls(result, key, tuple(pictures), _histogram(scored), confusion)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no NaN: undefined scores are null."""
         return {
             "result": _replaced(self.result, lambda v: None if v != v else v),
+            "key": self.key,
             "slices": [item.to_dict() for item in self.slices],
             "histogram": self.histogram,
             "confusion": self.confusion,
@@ -81,6 +92,7 @@ class Results:
         """What :meth:`to_dict` made. Raises KeyError or TypeError for anything else."""
         return cls(
             _replaced(stored["result"], lambda v: math.nan if v is None else v),
+            str(stored["key"]),
             tuple(LayeredSlice.from_dict(item) for item in stored["slices"]),
             stored["histogram"],
             stored["confusion"],
@@ -113,6 +125,11 @@ class Results:
         drawn = self._thresholds_html() + self._histogram_html()
         return f'<div class="charts">{drawn}</div>' if drawn else ""
 
+    @property
+    def main_score(self) -> str:
+        """Name and value of the score by which slices are ranked: "V_Rand 0.9731"."""
+        return f"{SCORE_NAMES[self.key]} {score_text(self.key, self.result)}"
+
     def slices_html(self) -> str:
         if not self.slices:
             return ""
@@ -121,7 +138,7 @@ class Results:
             "colour. Pixels count as the class that is most probable there, as the command "
             "segment writes it."
         )
-        if "seg" in self.result:
+        if self.key in _OF_OBJECTS:
             hint = (
                 "Each button lays one thing over the slice or takes it away; its square has the "
                 "colour. Areas are missed or invented, outlines merged, split or found; an object "
@@ -197,11 +214,6 @@ class Results:
             caption="All pixels that count, by what they truly are, in steps of 0.02. The less the "
             "two curves overlap, the surer the network.",
         )
-
-
-def main_score_of(result: dict[str, Any]) -> str:
-    """The score by which slices are ranked: V_Rand or SEG where there is one, else IoU."""
-    return next(key for key in ("v_rand", "seg", "iou") if key in result)
 
 
 def score_cards(result: dict[str, Any]) -> list[tuple[str, str, str]]:

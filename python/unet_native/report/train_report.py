@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unet_native.data.sampler import Sampler
-from unet_native.evaluate import ScoredSlice
+from unet_native.evaluate import ScoredObjects, ScoredSlice
 from unet_native.files import write_text
 from unet_native.report import page
 from unet_native.report.curves import loss_charts, score_chart
-from unet_native.report.results import Results, main_score_of, score_cards
+from unet_native.report.results import Results, score_cards
 from unet_native.report.training_data import TrainingPictures
-from unet_native.score_table import SCORE_NAMES, score_text
 
 if TYPE_CHECKING:
     from unet_native.train.log import Row
@@ -69,12 +69,19 @@ class TrainReport:
     def validated(
         self,
         iteration: int,
+        key: str,
         result: dict[str, Any],
         slices: Sequence[ScoredSlice],
+        objects: Sequence[ScoredObjects],
         images: Mapping[str, np.ndarray],
     ) -> None:
-        """The network that is kept was scored. images: (C, H, W) grey values by slice name."""
-        self._validation = iteration, Results.of(result, slices, images)
+        """The network that is kept was scored.
+
+        key: of the score that chose it. objects: may be empty. images: (C, H, W) grey values by
+        slice name.
+        """
+        found = Results.of(result, slices, objects, images=images, key=key)
+        self._validation = iteration, found
         self._is_kept = False
 
     def write(
@@ -129,9 +136,7 @@ class TrainReport:
         best = ""
         if self._validation is not None:
             iteration, results = self._validation
-            key = main_score_of(results.result)
-            score = score_text(key, results.result)
-            best = f" Kept is the network of iteration {iteration}: {SCORE_NAMES[key]} {score}."
+            best = f" Kept is the network of iteration {iteration}: {results.main_score}."
         ways = {
             "running": f"had done {done} of {total} iterations when this was written",
             "finished": f"{total} iterations, finished",
@@ -161,8 +166,7 @@ class TrainReport:
         best = None
         if self._validation is not None:
             iteration, results = self._validation
-            key = main_score_of(results.result)
-            best = (iteration, results.result[key], key)
+            best = (iteration, results.result.get(results.key, math.nan))
         charts = loss_charts(rows) + score_chart(rows, best)
         return f'<div class="charts">{charts}</div>' if charts else ""
 
@@ -172,11 +176,10 @@ class TrainReport:
             said += "good the network is on new images is not known."
             return [page.Section("validation", "Validation", page.paragraph(said))]
         iteration, results = self._validation
-        key = main_score_of(results.result)
         said = (
             f"The network in model.safetensors, of iteration {iteration}, on the slices held back: "
-            f"{SCORE_NAMES[key]} {score_text(key, results.result)}. A network that did better than "
-            "all before it on these slices is kept, so these figures flatter a little."
+            f"{results.main_score}. A network that did better than all before it on these slices "
+            "is kept, so these figures flatter a little."
         )
         return [
             page.Section(

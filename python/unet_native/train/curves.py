@@ -15,9 +15,18 @@ _SCORE_COLOURS = {
     "v_rand": "#0b7285",
     "v_info": "#c2410c",
     "iou": "#5f3dc4",
+    "seg": "#2b8a3e",
+    "f1": "#a61e4d",
     "pixel_error": "#868e96",
 }
-_SCORE_NAMES = {"v_rand": "V_Rand", "v_info": "V_Info", "iou": "IoU", "pixel_error": "pixel error"}
+_SCORE_NAMES = {
+    "v_rand": "V_Rand",
+    "v_info": "V_Info",
+    "iou": "IoU",
+    "seg": "SEG",
+    "f1": "F1",
+    "pixel_error": "pixel error",
+}
 
 
 def draw_curves(path: Path, rows: Sequence[Row], title: str = "") -> None:

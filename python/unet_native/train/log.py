@@ -12,7 +12,7 @@ from unet_native.files import write_text
 __all__ = ["SCORES", "Log", "Row", "read_log"]
 
 #: Validation scores that a row may hold, see unet_native.metrics.
-SCORES = ("v_rand", "v_info", "pixel_error", "iou")
+SCORES = ("v_rand", "v_info", "pixel_error", "iou", "seg", "f1")
 
 _NUMBERS = ("loss", "smoothed_loss", "lr", "seconds")
 _HEADER = ",".join(("iteration", *_NUMBERS, *SCORES))
@@ -82,7 +82,7 @@ def _parse(line: dict[str, str | None]) -> Row | None:
     """A row; None for what a killed process left half written."""
     try:
         numbers = [float(line[name]) for name in _NUMBERS]  # type: ignore[arg-type]
-        scores = {name: float(line[name]) for name in SCORES if line[name]}  # type: ignore[arg-type]
+        scores = {name: float(line[name]) for name in SCORES if line.get(name)}  # type: ignore[arg-type]
         return Row(int(line["iteration"]), *numbers, scores)  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError):
         return None

@@ -13,9 +13,10 @@ from unet_native.errors import UserError
 from unet_native.solver import SolverSettings
 from unet_native.spec import NetSpec
 
-__all__ = ["ALGORITHMS", "TrainSettings"]
+__all__ = ["ALGORITHMS", "CHOICES", "TrainSettings"]
 
 ALGORITHMS = ("auto", "direct", "winograd")
+CHOICES = ("auto", "v_rand", "v_info", "iou", "seg", "f1")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class TrainSettings:
                              for a hundred iterations, which can leave units dead
     test_interval            iterations between two validations
     snapshot                 iterations between two snapshots
+    choose_by                the validation score by which the best network is chosen; auto: seg for
+                             labels with one number an object, else v_rand for two classes and iou
+                             for more
     algorithm                of the 3x3 convolutions, see unet_native.net.Net
     average                  transforms over which the finished model averages when it segments, see
                              unet_native.average; validations during training do without
@@ -60,6 +64,7 @@ class TrainSettings:
     weight_decay: float = 5e-4
     test_interval: int = 250
     snapshot: int = 250
+    choose_by: str = "auto"
     algorithm: str = "auto"
     average: str = "none"
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -74,6 +79,8 @@ class TrainSettings:
                 raise UserError(f"--{option} must be at least 1, got {getattr(self, name)}")
         if self.algorithm not in ALGORITHMS:
             raise UserError(f"--algorithm {self.algorithm}: use {', '.join(ALGORITHMS)}")
+        if self.choose_by not in CHOICES:
+            raise UserError(f"--choose-by {self.choose_by}: use {', '.join(CHOICES)}")
         check_average(self.average)
         if not self.base_lr > 0:
             raise UserError(f"--base-lr must be positive, got {self.base_lr:g}")

@@ -28,7 +28,7 @@ from unet_native.train.log import Log, Row
 from unet_native.train.observer import Observer
 from unet_native.train.run_directory import RunDirectory
 from unet_native.train.settings import TrainSettings
-from unet_native.train.validation import Validation, main_score, validate
+from unet_native.train.validation import Validation, choosing_score, validate
 
 __all__ = ["DivergenceError", "Trainer"]
 
@@ -55,8 +55,9 @@ class Trainer:
     source       where the data come from, as JSON; kept in settings.json
     check        what the data check said, for the report
 
-    With a validation set, model.safetensors is the network that validated best (V_Rand for two
-    classes, IoU for more); without, the latest. The latest is in the newest snapshot in any case.
+    With a validation set, model.safetensors is the network that validated best (by
+    `choosing_score`, which settings.choose_by decides); without, the latest. The latest is in the
+    newest snapshot in any case.
 
     Nothing is written before :meth:`train`. Raises UserError if `run` holds a run already (or none
     to resume), and for settings or data that differ from those of the run to resume.
@@ -89,6 +90,7 @@ class Trainer:
             "label_rule": training.label_rule and training.label_rule.describe(),
             "label_kind": training.label_rule and training.label_rule.kind,
         }
+        self.choosing_score = choosing_score(self.settings.choose_by, training)
         if resume:
             self._check_same_run()
         else:
@@ -135,7 +137,7 @@ class Trainer:
 
     @property
     def best_score(self) -> float | None:
-        """Of the validations so far."""
+        """The best `choosing_score` of the validations so far."""
         return self._best
 
     def train(self, stop: Callable[[], object] = lambda: False) -> bool:
@@ -250,7 +252,9 @@ class Trainer:
 
     def _validate(self, stop: Callable[[], object], choose: bool = True) -> dict[str, float]:
         """Scores, or nothing if `stop` became true meanwhile. choose: keep the model if best."""
-        found = validate(self.segmenter, self.validation, self.observer.validating, stop)
+        found = validate(
+            self.segmenter, self.validation, self.choosing_score, self.observer.validating, stop
+        )
         self.segmenter.release()
         if found is None:
             return {}
@@ -262,7 +266,7 @@ class Trainer:
             self.observer.validated(self.iteration, scores, False)
             return scores
         self._validated = self.iteration
-        score = main_score(scores)
+        score = scores.get(self.choosing_score, -math.inf)
         best = self._best is None or score > self._best
         if best:
             self._best = score
@@ -310,7 +314,9 @@ class Trainer:
 
     def _report_validation(self, found: Validation) -> None:
         images = {item.name: item.raw for item in self.validation}
-        self._report.validated(self.iteration, found.result, found.slices, images)
+        self._report.validated(
+            self.iteration, self.choosing_score, found.result, found.slices, found.objects, images
+        )
 
     def _write_report(self, state: str) -> None:
         parameters = sum(param.blob.count for param in self.solver.net.parameters)
