@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from command_line import FAST, contents, evaluated, outside, sources
+from reports import checked
 from unet_native import cli
 
 
@@ -154,7 +155,13 @@ def test_demo(tmp_path, capsys, monkeypatch, complaint):
     scores = json.loads((out / "scores.json").read_text())
     assert 0 < scores["v_rand"] <= 1
     assert 0 < scores["raw_image"]["v_rand"] <= 1
-    assert f"{scores['v_rand']:.4f}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{scores['v_rand']:.4f}" in printed
+    for report in (out / "report.html", out / "run" / "report.html"):
+        assert str(report) in printed
+        page = checked(report)
+    assert "There was no validation" in page.words
+    assert checked(out / "report.html").row("all 4")[0] == f"{scores['v_rand']:.4f}"
     picture = (out / "demo.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     result = evaluated(capsys, out / "segmentation", out / "test-labels.tif")

@@ -124,6 +124,8 @@ def test_log_and_files(tmp_path):
         "curves.png",
         "log.csv",
         "model.safetensors",
+        "report.html",
+        "report.json",
         "settings.json",
         "snapshots/iter_10.safetensors",
         "snapshots/iter_12.safetensors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,44 @@ from unet_native.data.sampler import Sampler
 from unet_native.files import write_atomically
 from unet_native.picture import colour_cells
 
-__all__ = ["draw_contact_sheet"]
+__all__ = ["SampledTile", "draw_contact_sheet", "sample_tiles"]
 
 _INK, _FRAME = "#1f2933", "#ffb000"
 _SIDE = 2.3  # of a picture, inches
+
+
+@dataclass(frozen=True)
+class SampledTile:
+    """A training tile, ready to be shown.
+
+    iteration  that it belongs to, from 0
+    name       of the slice that it comes from
+    grey       (tile_in, tile_in), first channel, 0 to 1 on one scale for all tiles
+    cells      (tile_out, tile_out, 3), each object in a colour of its own, over the image
+    weight     (tile_out, tile_out) of each pixel in the loss
+    """
+
+    iteration: int
+    name: str
+    grey: NDArray[np.float32]
+    cells: NDArray[np.float64]
+    weight: NDArray[np.float32]
+
+
+def sample_tiles(sampler: Sampler, count: int, start: int = 0) -> list[SampledTile]:
+    """The tiles of iterations start .. start + count - 1 of a training."""
+    sampled = [(k, *sampler.sample(k)) for k in range(start, start + count)]
+    low, high = _grey_range([data[0, 0] for _, data, _, _ in sampled])
+    border = (sampler.tile_in - sampler.tile_out) // 2
+    middle = slice(border, border + sampler.tile_out)
+    tiles = []
+    for iteration, data, label, weight in sampled:
+        grey = np.clip((data[0, 0] - low) / (high - low), 0, 1)
+        cells = connected_instances(label[0, 0].astype(np.uint8))
+        name = sampler.dataset[sampler.slice_index(iteration)].name
+        shown = colour_cells(cells, grey[middle, middle])
+        tiles.append(SampledTile(iteration, name, grey, shown, weight[0, 0]))
+    return tiles
 
 
 def draw_contact_sheet(path: Path, sampler: Sampler, count: int = 8, start: int = 0) -> None:
@@ -28,9 +63,8 @@ def draw_contact_sheet(path: Path, sampler: Sampler, count: int = 8, start: int 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    tiles = [(k, *sampler.sample(k)) for k in range(start, start + count)]
-    grey_range = _grey_range([data[0, 0] for _, data, _, _ in tiles])
-    highest = max(float(weight.max()) for *_, weight in tiles)
+    tiles = sample_tiles(sampler, count, start)
+    highest = max(float(tile.weight.max()) for tile in tiles)
     border = (sampler.tile_in - sampler.tile_out) // 2
     figure = Figure(figsize=(3 * _SIDE + 1.2, count * _SIDE + 0.8), dpi=120, facecolor="white")
     panels = figure.subplots(count, 3, squeeze=False)
@@ -42,19 +76,15 @@ def draw_contact_sheet(path: Path, sampler: Sampler, count: int = 8, start: int 
         wspace=0.03,
         hspace=0.03,
     )
-    for row, (iteration, data, label, weight) in zip(panels, tiles, strict=True):
-        grey = np.clip((data[0, 0] - grey_range[0]) / (grey_range[1] - grey_range[0]), 0, 1)
-        row[0].imshow(grey, cmap="gray", vmin=0, vmax=1)
+    for row, tile in zip(panels, tiles, strict=True):
+        row[0].imshow(tile.grey, cmap="gray", vmin=0, vmax=1)
         row[0].add_patch(_frame(border, sampler.tile_out))
-        inside = grey[border : border + sampler.tile_out, border : border + sampler.tile_out]
-        cells = connected_instances(label[0, 0].astype(np.uint8))
-        row[1].imshow(colour_cells(cells, inside))
-        shown = row[2].imshow(weight[0, 0], cmap="magma", vmin=0, vmax=highest)
-        name = sampler.dataset[sampler.slice_index(iteration)].name
+        row[1].imshow(tile.cells)
+        shown = row[2].imshow(tile.weight, cmap="magma", vmin=0, vmax=highest)
         row[0].text(
             -0.03,
             0.5,
-            f"{iteration}: slice {name}",
+            f"{tile.iteration}: slice {tile.name}",
             transform=row[0].transAxes,
             rotation=90,
             ha="right",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _TRAINING_SLICES, _TEST_SLICES, _SIZE = 10, 4, 384
 _TRAINING_SEED, _TEST_SEED = 1, 2  # two pieces of tissue: no test slice neighbours a training slice
 _SHOWN = 0  # the test slice in the picture
+_RUN_REPORT = "run/report.html"
 
 
 def demo(
@@ -31,7 +32,7 @@ def demo(
     """Train, segment and evaluate on synthetic images that look like electron micrographs.
 
     Takes a few minutes and needs no data. The folder gets the images and labels, a run, the
-    segmentation of slices from another piece of tissue, scores.json and demo.png.
+    segmentation of slices from another piece of tissue, scores.json, demo.png and report.html.
     """
     import json
 
@@ -49,7 +50,7 @@ def demo(
     _train(output, context)
     trained = perf_counter()
     probabilities = _segment(Model.load(output / "run", context=context), output)
-    scores = _score(images, labels, probabilities)
+    scores = _score(images, labels, probabilities, output / "report.html")
     scores["seconds"] = round(perf_counter() - start, 1)
     scores["training_seconds"] = round(trained - start, 1)
     write_text(output / "scores.json", json.dumps(scores, indent=2) + "\n")
@@ -112,12 +113,15 @@ def _segment(model: Model, output: Path) -> np.ndarray:
         return segment_file(model, file, folder, update)
 
 
-def _score(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    """Scores of the network, and of the raw image at the best of 64 thresholds."""
+def _score(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, report: Path
+) -> dict[str, Any]:
+    """Scores of the network, with a report, and of the raw image at the best of 64 thresholds."""
     import numpy as np
 
     from unet_native.evaluate import ScoredSlice, evaluate
     from unet_native.metrics import isbi_scores
+    from unet_native.report.evaluate_report import write_evaluation
 
     truth = (labels > 0).astype(np.uint8)
     slices = [
@@ -125,6 +129,10 @@ def _score(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) ->
         for index, (probability, label) in enumerate(zip(probabilities, truth, strict=True))
     ]
     scores = evaluate(slices)
+    grounds = {item.name: image[None] for item, image in zip(slices, images, strict=True)}
+    write_evaluation(
+        report, scores, slices, title="Demo: synthetic slices not trained on", images=grounds
+    )
     raw = isbi_scores(images.astype(np.float32) / 255, truth, np.arange(64) / 64)
     scores["raw_image"] = {
         "v_rand": raw.v_rand,
@@ -167,6 +175,7 @@ def _report(output: Path, scores: dict[str, Any]) -> None:
         print(f"{title:18} {scores[key]:8.4f}   {raw[key]:8.4f}")
     print(f"{'IoU':18} {scores['iou']:8.4f}")
     print(f"{duration(scores['seconds'])} in all; look at {output / 'demo.png'}")
+    print(f"how good it is: {output / 'report.html'}; how it was trained: {output / _RUN_REPORT}")
     print("With your own images:")
     for line in (
         "train --images IMAGES --labels LABELS --validation 0.2 -o RUN",

@@ -10,22 +10,6 @@ import typer
 
 from unet_native.cli import options
 
-_COLUMNS = {
-    "v_rand": "V_Rand",
-    "v_info": "V_Info",
-    "rand_error": "Rand error",
-    "pixel_error": "pixel error",
-    "warping_error": "warping error",
-    "iou": "IoU",
-    "seg": "SEG",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "tp": "TP",
-    "fp": "FP",
-    "fn": "FN",
-}
-
 
 def evaluate(
     prediction: Annotated[
@@ -53,6 +37,18 @@ def evaluate(
     ignore: options.Ignore = None,
     threads: options.Threads = 0,
     as_json: options.Json = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Leave a report to look at in a browser: scores, curves, worst and best slices.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="The images, for the report to show the errors on."),
+    ] = None,
 ) -> None:
     """Score a segmentation against labels, matched by name.
 
@@ -68,6 +64,7 @@ def evaluate(
     above 0.5 or not background; and so is the truth, in which objects may touch.
     """
     from unet_native.cli.evaluate_files import read_objects, read_slices
+    from unet_native.cli.evaluate_report import check_report_options, leave_report
     from unet_native.errors import UserError
     from unet_native.evaluate import METRICS, evaluate_objects
     from unet_native.evaluate import evaluate as score
@@ -76,6 +73,7 @@ def evaluate(
         raise UserError(f"--metric {metric}: use {', '.join(METRICS)}")
     if warping and metric != "isbi":
         raise UserError(f"--warping belongs to the metric isbi, not to {metric}; leave it out")
+    check_report_options(report, images)
     if metric == "ctc":
         slices = read_objects(prediction, truth, label_kind, foreground, ignore)
         result = evaluate_objects(slices, threads=threads or None)
@@ -88,6 +86,18 @@ def evaluate(
         print(json.dumps(_without_nan(result)))
     else:
         _print_table(result)
+    if report is not None:
+        leave_report(
+            report,
+            result,
+            slices,
+            images,
+            prediction=prediction,
+            truth=truth,
+            metric=metric,
+            foreground=foreground,
+            ignore=ignore,
+        )
 
 
 def _without_nan(value: Any) -> Any:
@@ -103,40 +113,17 @@ def _print_table(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = {key: title for key, title in _COLUMNS.items() if key in result}
-    if len(result.get("iou_per_class", ())) > 2:
-        result = _with_class_columns(result)
-        shown |= {key: key for key in result if key.startswith("IoU of ")}
+    from unet_native.score_table import best_threshold, score_table
+
+    columns, rows = score_table(result)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("slice")
-    for title in shown.values():
-        table.add_column(title, justify="right")
-    for name, scores in result["per_slice"].items():
-        table.add_row(name, *(_number(key, scores) for key in shown))
-    if result["slices"] > 1:
-        row = [_number(key, result) for key in shown]
-        table.add_row(f"all {result['slices']}", *row, style="bold")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "slice" else "right")
+    for row in rows:
+        is_total = row is rows[-1] and result["slices"] > 1
+        table.add_row(*row, style="bold" if is_total else None)
     Console(soft_wrap=True).print(table)
     if "splits" in result:
         print(f"warping error: {result['splits']} split and {result['mergers']} merger pixels")
-    if "v_rand_threshold" in result:
-        print(f"V_Rand is best with class 1 above {result['v_rand_threshold']:.1f}")
-
-
-def _number(key: str, scores: dict[str, Any]) -> str:
-    """A score for people; "nan" for a slice that has none, such as one without any interior."""
-    value = scores.get(key, math.nan)
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.{6 if key == 'warping_error' else 4}f}"
-
-
-def _with_class_columns(result: dict[str, Any]) -> dict[str, Any]:
-    """The same with the IoU of each class beside the other scores."""
-
-    def flat(scores: dict[str, Any]) -> dict[str, Any]:
-        per_class = scores["iou_per_class"].items()
-        return scores | {f"IoU of {name}": value for name, value in per_class}
-
-    rows = {name: flat(scores) for name, scores in result["per_slice"].items()}
-    return flat(result) | {"per_slice": rows}
+    if (best := best_threshold(result)) is not None:
+        print(best)

@@ -128,8 +128,9 @@ def train(
         str | None,
         _setting(
             "--choose-by",
-            "SEG for instance labels, else V_Rand, or IoU",
-            "Validation score that chooses the network.",
+            "auto",
+            "Validation score that chooses the network; auto: SEG if labels number objects, else "
+            "V_Rand for two classes and IoU for more.",
             metavar="auto|v_rand|v_info|iou|seg|f1",
         ),
     ] = None,
@@ -172,8 +173,9 @@ def train(
     """Train a network.
 
     The data are checked first. The run's folder gets model.safetensors (the network that validated
-    best, or else the latest), log.csv, curves.png and snapshots. Ctrl-C lets the iteration finish
-    and leaves a snapshot to --resume from; a second Ctrl-C leaves at once.
+    best, or else the latest), report.html (scores, curves and pictures, to look at in a browser),
+    log.csv, curves.png and snapshots. Ctrl-C lets the iteration finish and leaves a snapshot to
+    --resume from; a second Ctrl-C leaves at once.
 
     With --solver, Caffe's files say everything: see docs/coming-from-caffe.md.
     """
@@ -269,7 +271,8 @@ def train(
     model = None if weights is None else Model.load(weights)
     settings = _settings(given, directory if resume else None, model)
     training, held_back = load_sets(source)
-    print(check_training_set(training, held_back).text(), flush=True)
+    check = check_training_set(training, held_back).text()
+    print(check, flush=True)
     trainer = Trainer(
         output,
         training,
@@ -279,6 +282,7 @@ def train(
         resume=resume,
         context=Context(threads=threads),
         source=source,
+        check=check,
     )
     print(_describe(trainer), flush=True)
     return _run(trainer)
@@ -368,6 +372,7 @@ def _run(trainer: Trainer) -> int | None:
     best = trainer.best_score
     said = "" if best is None else f", best validation: {trainer.choosing_score} {best:.4f}"
     print(f"{trainer.iteration} iterations{said} -> {trainer.run.model}")
+    print(f"look at {trainer.run.report}")
     return None
 
 

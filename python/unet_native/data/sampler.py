@@ -114,6 +114,10 @@ class Sampler:
         label, weight = self._sample_labels(prepared, coordinates)
         return data.transpose(2, 0, 1)[None], label[None, None], weight[None, None]
 
+    def weight_map(self, index: int) -> Array:
+        """Weight of each pixel of a slice in the loss, before any deformation, (H, W) float32."""
+        return self._prepare(index).weight
+
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, *key])))
 

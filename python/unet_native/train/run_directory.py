@@ -21,6 +21,8 @@ class RunDirectory:
     settings.json       settings and data of the run
     log.csv             one row per iteration
     curves.png          the same as a picture
+    report.html         all there is to see about the run
+    report.json         what of it no other file holds, for the report of a resumed run
     snapshots/iter_N.safetensors    weights, momentum, iteration: what --resume reads
     """
 
@@ -30,6 +32,8 @@ class RunDirectory:
         self.settings = self.path / "settings.json"
         self.log = self.path / "log.csv"
         self.curves = self.path / "curves.png"
+        self.report = self.path / "report.html"
+        self.report_state = self.path / "report.json"
         self.snapshots = self.path / "snapshots"
 
     @property

@@ -19,6 +19,7 @@ from unet_native.data.prefetch import Prefetcher
 from unet_native.data.sampler import Sampler
 from unet_native.errors import UserError
 from unet_native.model_file import Model, model_metadata
+from unet_native.report.train_report import TrainReport
 from unet_native.segment import Segmenter
 from unet_native.solver import SGDSolver
 from unet_native.train.curves import draw_curves
@@ -27,7 +28,7 @@ from unet_native.train.log import Log, Row
 from unet_native.train.observer import Observer
 from unet_native.train.run_directory import RunDirectory
 from unet_native.train.settings import TrainSettings
-from unet_native.train.validation import choosing_score, validate
+from unet_native.train.validation import Validation, choosing_score, validate
 
 __all__ = ["DivergenceError", "Trainer"]
 
@@ -52,6 +53,7 @@ class Trainer:
     observer     is told what happens
     context      device and threads. The weights do not depend on the number of threads
     source       where the data come from, as JSON; kept in settings.json
+    check        what the data check said, for the report
 
     With a validation set, model.safetensors is the network that validated best (by
     `choosing_score`, which settings.choose_by decides); without, the latest. The latest is in the
@@ -73,13 +75,14 @@ class Trainer:
         observer: Observer | None = None,
         context: _core.Context | None = None,
         source: dict[str, Any] | None = None,
+        check: str = "",
     ) -> None:
         self.run = RunDirectory(run)
         self.settings = settings or TrainSettings()
         self.training, self.validation = training, validation
         self.observer = observer or Observer()
         self._context = context or _core.Context()
-        self._source = source
+        self._source, self._check = source, check
         self._provenance = {
             "version": _core.version,
             "settings": self.settings.to_dict(),
@@ -92,6 +95,7 @@ class Trainer:
             self._check_same_run()
         else:
             self.run.refuse_existing()
+        self._report = TrainReport(self.run.report, self.run.report_state, resume=resume)
         self.sampler = Sampler(
             training,
             self.settings.tile,
@@ -153,6 +157,15 @@ class Trainer:
         )
         self._log = Log(self.run.log, keep=self.iteration)
         self._smoothed = self._log.rows[-1].smoothed_loss if self._log.rows else 0.0
+        self._report.begin(
+            self.sampler,
+            self.iteration,
+            self._check,
+            version=_core.version,
+            seed=self.settings.seed,
+            threads=self._context.threads,
+            instructions=self._context.isa,
+        )
         try:
             self._catch_up(stop)
             with Prefetcher(self.sampler.sample, self.iteration, total) as self._tiles:
@@ -161,14 +174,17 @@ class Trainer:
             self._save_snapshot(retry=True)
             if self._best is None:
                 self._save_model()
+        except DivergenceError:
+            self._write_report("diverged")
+            raise
         finally:
             self._log.close()
         self._draw_curves()
-        if self.iteration < total or self._validation_is_due():
-            return False
-        if self.validation is not None and self._best is None:  # too short a run for any
-            self._validate(stop, choose=False)
-        return True
+        finished = self.iteration == total and not self._validation_is_due()
+        if finished and self.validation is not None and self._best is None:
+            self._validate(stop, choose=False)  # too short a run for any
+        self._write_report("finished" if finished else "stopped")
+        return finished
 
     # --- one iteration ---
 
@@ -190,22 +206,23 @@ class Trainer:
         self._log.append(row)
         self.observer.iteration(row, self.settings.iterations)
         self._look_at_health()
-        if (
-            self.iteration % self.settings.snapshot == 0
-            and self.iteration < self.settings.iterations
-        ):
+        going_on = self.iteration < self.settings.iterations
+        saves = going_on and self.iteration % self.settings.snapshot == 0
+        if saves:
             self._save_snapshot()
             if self.validation is None:
                 self._save_model()
+        if going_on and (scores or (saves and self.validation is None)):
+            self._write_report("running")
         if scores or time.monotonic() - self._curves_drawn > _CURVES_SECONDS:
             self._draw_curves()
 
     def _look_at_health(self) -> None:
         health, now = self._health, (self.iteration, self._smoothed)
         if health.has_learnt_nothing(*now):
-            self.observer.warning(health.explain(*now, dead_layer(self.solver.net, self._data)))
+            self._warn(health.explain(*now, dead_layer(self.solver.net, self._data)))
         if complaint := health.explosion(*now):
-            self.observer.warning(complaint)
+            self._warn(complaint)
 
     def _feed(self, iteration: int) -> dict:
         data, label, weight = next(self._tiles)
@@ -243,8 +260,9 @@ class Trainer:
             return {}
         scores = found.scores
         if complaint := self._health.one_class(self.iteration, found.predicted):
-            self.observer.warning(complaint)
+            self._warn(complaint)
         if not choose:
+            self._report_validation(found)
             self.observer.validated(self.iteration, scores, False)
             return scores
         self._validated = self.iteration
@@ -253,6 +271,7 @@ class Trainer:
         if best:
             self._best = score
             self._save_model(scores)
+            self._report_validation(found)
         self.observer.validated(self.iteration, scores, best)
         return scores
 
@@ -281,7 +300,7 @@ class Trainer:
                 self.run.keep_newest(1)  # may free what is missing
                 self.solver.snapshot(path)
             else:
-                self.observer.warning(f"{error}; training goes on, the next snapshot tries again")
+                self._warn(f"{error}; training goes on, the next snapshot tries again")
                 return
         self.run.keep_newest(_KEPT_SNAPSHOTS)
         self.observer.snapshot(path)
@@ -291,7 +310,26 @@ class Trainer:
         try:
             draw_curves(self.run.curves, self._log.rows, self.run.path.name)
         except UserError as error:
-            self.observer.warning(str(error))
+            self._warn(str(error))
+
+    def _report_validation(self, found: Validation) -> None:
+        images = {item.name: item.raw for item in self.validation}
+        self._report.validated(
+            self.iteration, self.choosing_score, found.result, found.slices, found.objects, images
+        )
+
+    def _write_report(self, state: str) -> None:
+        parameters = sum(param.blob.count for param in self.solver.net.parameters)
+        try:
+            self._report.write(
+                state, self._log.rows, self.settings.to_dict(), self._source, parameters
+            )
+        except UserError as error:
+            self._warn(str(error))
+
+    def _warn(self, text: str) -> None:
+        self._report.warn(text)
+        self.observer.warning(text)
 
     # --- starting from something ---
 
@@ -335,7 +373,7 @@ class Trainer:
                 state = json.loads(snapshot.read(path).metadata["training"])
                 self._best, self._validated = state["best"], state["validated"]
             except (UserError, KeyError, ValueError) as error:
-                self.observer.warning(f"{error}; trying the snapshot before")
+                self._warn(f"{error}; trying the snapshot before")
                 continue
             if self.iteration > self.settings.iterations:
                 raise UserError(

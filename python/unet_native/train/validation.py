@@ -28,12 +28,16 @@ class Validation:
 
     scores     those of unet_native.evaluate named in unet_native.train.log.SCORES, over all slices;
                one that is undefined is left out
-    per_slice  slice name -> the same, NaN where undefined
+    result     all that unet_native.evaluate found
+    slices     what it was found on
+    objects    the same by objects; empty if these were not scored
     predicted  the classes that are most probable at some pixel
     """
 
     scores: dict[str, float]
-    per_slice: dict[str, dict[str, Any]]
+    result: dict[str, Any]
+    slices: list[ScoredSlice]
+    objects: list[ScoredObjects]
     predicted: frozenset[int]
 
 
@@ -84,7 +88,9 @@ def validate(
         found |= {key: by_objects[key] for key in _OF_OBJECTS}
     return Validation(
         scores={name: found[name] for name in SCORES if not math.isnan(found.get(name, math.nan))},
-        per_slice=found["per_slice"],
+        result=found,
+        slices=scored,
+        objects=numbered,
         predicted=frozenset(predicted),
     )
 
