@@ -14,7 +14,7 @@ from experiments.row import Pair, Row, arguments, data_folder
 NAME = "dic_hela"
 ITERATIONS = 9000
 OPTIONS = ["--base-width", "16", "--tile", "572", "--base-lr", "0.004", "--lr-policy", "poly"]
-OPTIONS += ["--warmup", "300", "--average", "dihedral8"]
+OPTIONS += ["--warmup", "300", "--average", "dihedral8", "--choose-by", "iou"]
 
 
 def pairs(indices: Iterable[int]) -> list[Pair]:
