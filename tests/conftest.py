@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 from command_line import FAST, sources, write_folders
+from places import ON_DEVICES, SCHEDULES, assert_no_findings, context_of, devices, instruction_sets
 from small_run import discs
+from unet_native import _core
 from unet_native.ops import Context
 
 Run = Callable[[Context], tuple[np.ndarray, ...] | np.ndarray]
@@ -16,36 +18,54 @@ Run = Callable[[Context], tuple[np.ndarray, ...] | np.ndarray]
 THREADS = (1, 2, 3)
 
 
-def _instruction_sets() -> list[str]:
-    offered = []
-    for name in ("baseline", "neon", "avx2", "avx512"):
-        try:
-            Context(isa=name)
-        except ValueError:
-            continue
-        offered.append(name)
-    return offered
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`isa`: every place where the ops of the test file run."""
+    if "isa" in metafunc.fixturenames:
+        places = instruction_sets()
+        if metafunc.module.__name__ in ON_DEVICES:
+            places += devices()
+        metafunc.parametrize("isa", places, indirect=True)
 
 
-@pytest.fixture(params=_instruction_sets())
-def isa(request: pytest.FixtureRequest) -> str:
-    """Each instruction set that this machine offers."""
-    return request.param
+@pytest.fixture
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set that this machine offers, and each device; see places.context_of."""
+    yield request.param
+    if request.param in devices():
+        assert_no_findings()
 
 
 @pytest.fixture
 def on_threads(isa: str) -> Callable[[Run], tuple[np.ndarray, ...] | np.ndarray]:
-    """Runs a function of a context with 1, 2 and 3 threads; its arrays must agree bit for bit."""
+    """Runs a function of a context in all ways that a place offers: they must agree bit for bit.
+
+    On the CPU with 1, 2 and 3 threads, on the SIMT runtime with four schedules, both with late and
+    eager copies.
+    """
 
     def run_all(run: Run) -> tuple[np.ndarray, ...] | np.ndarray:
-        first, *others = [run(Context(threads=threads, isa=isa)) for threads in THREADS]
-        for threads, other in zip(THREADS[1:], others, strict=True):
+        first, *others = [run(context) for context in _ways(isa)]
+        for other in others:
             for one, two in zip(_as_tuple(first), _as_tuple(other), strict=True):
                 one, two = np.ascontiguousarray(one), np.ascontiguousarray(two)
-                assert one.tobytes() == two.tobytes(), f"1 and {threads} threads differ"
+                assert one.tobytes() == two.tobytes(), "threads or schedules differ"
         return first
 
     return run_all
+
+
+def _ways(place: str) -> Iterator[Context]:
+    if place not in devices():
+        for threads in THREADS:
+            yield context_of(place, threads)
+    elif place.startswith("cuda-simt"):
+        for seed, schedule in enumerate(SCHEDULES):
+            _core.simt_options(schedule, seed=seed, eager_copies=seed % 2 == 1)
+            yield context_of(place)
+        _core.simt_options()
+    else:
+        for _ in range(2):
+            yield context_of(place)
 
 
 def _as_tuple(result: tuple[np.ndarray, ...] | np.ndarray) -> tuple[np.ndarray, ...]:

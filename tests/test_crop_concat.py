@@ -7,6 +7,7 @@ import pytest
 
 from gradcheck import check_gradient
 from guard import guarded_blob
+from places import context_of
 from shapes import BLOBS, shape_id
 from unet_native import ops
 
@@ -68,7 +69,7 @@ def test_values(shape, on_threads):
 
 @pytest.mark.parametrize("shape", BLOBS, ids=shape_id)
 def test_crop_alone(shape, isa):
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     n, c, h, w = shape
     x = np.random.default_rng(shape).standard_normal((n, c, h + 3, w + 1), np.float32)
     top = ops.crop_forward(x, (h, w), offset=(2, 1), context=context)

@@ -9,6 +9,7 @@ import reference
 from closeness import assert_close
 from gradcheck import check_gradient
 from guard import guarded_blob
+from places import context_of
 from shapes import BLOBS, shape_id
 from unet_native import ops
 
@@ -103,7 +104,7 @@ def test_values(shape, on_threads):
 
 
 def test_in_place_and_strided_masks(isa):
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     x = ops.channels_last(np.random.default_rng(3).standard_normal((2, 20, 3, 5), np.float32))
     mask = ops.dropout_mask(x.shape, 0.5, seed=2)
     expected = x * mask * 2

@@ -8,6 +8,7 @@ import pytest
 import reference
 from gradcheck import check_gradient
 from guard import guarded_blob
+from places import context_of
 from shapes import BLOBS, shape_id
 from unet_native import ops
 
@@ -48,7 +49,7 @@ def test_values(shape, distinct, on_threads):
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 2), (7, 5)])
 def test_backward_in_place(size, isa):
     """bottom_diff may take the bottom's memory: each window is read before it is written."""
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     rng = np.random.default_rng(size)
     x = ops.channels_last(rng.standard_normal((2, 21, *size), np.float32))
     top_diff = rng.standard_normal(pooled(x.shape), np.float32)
@@ -102,7 +103,7 @@ def test_skip_and_relu(channels, size, window, offset, accumulate, on_threads):
 @pytest.mark.parametrize("channels", [1, 40])
 def test_nan_and_infinities(place, channels, isa):
     """A NaN anywhere in a window is its maximum and takes the gradient; -inf is a number."""
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     x = np.full((1, channels, 2, 2), -np.inf, np.float32)
     top_diff = np.full((1, channels, 1, 1), 3.0, np.float32)
     assert (ops.max_pool2x2_forward(x, context=context) == -np.inf).all()

@@ -9,6 +9,7 @@ import reference
 from closeness import assert_close
 from gradcheck import check_gradient
 from guard import guarded_blob
+from places import context_of
 from shapes import BLOBS, shape_id
 from unet_native import ops
 
@@ -37,7 +38,7 @@ def test_values(shape, slope, on_threads):
 
 def test_layouts_agree(isa):
     """Dense channels-last, plain NCHW and one half of a wider blob give the same numbers."""
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     (x,) = blobs((2, 5, 4, 7))
     expected = reference.relu(x, 0.125).astype(np.float32)
     wide = ops.zeros((2, 12, 4, 7))
@@ -48,7 +49,7 @@ def test_layouts_agree(isa):
 
 
 def test_in_place(isa):
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     x, top_diff = map(ops.channels_last, blobs((2, 19, 3, 4), 2))
     expected = reference.relu(x), reference.relu_backward(x, top_diff)
     ops.relu_backward(x, top_diff, out=top_diff, context=context)

@@ -9,6 +9,7 @@ import reference
 from closeness import assert_close
 from gradcheck import check_gradient
 from guard import guarded_blob
+from places import context_of
 from shapes import BLOBS, shape_id
 from unet_native import ops
 
@@ -34,7 +35,7 @@ def test_exponential(isa):
     """exp(x) / (1 + exp(x)) down to the last subnormal: within 4 units in the last place."""
     x = np.concatenate([np.linspace(-110, 0, 20001), -np.logspace(-30, 0, 500)]).astype(np.float32)
     bottom = np.stack([np.zeros_like(x), x])[None, :, None, :]
-    small = ops.softmax_forward(bottom, context=ops.Context(isa=isa, threads=1))[0, 1, 0]
+    small = ops.softmax_forward(bottom, context=context_of(isa))[0, 1, 0]
     e = np.exp(x.astype(np.float64))
     expected = e / (1 + e)
     ulp = np.spacing(np.maximum(expected, np.finfo(np.float32).tiny).astype(np.float32))
@@ -44,7 +45,7 @@ def test_exponential(isa):
 
 
 def test_extremes(isa):
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     x = np.array([[3e38, -3e38], [-np.inf, 1.0], [np.nan, 0.0]], np.float32)
     top = ops.softmax_forward(x.T[None, :, None, :], context=context)[0, :, 0, :].T
     np.testing.assert_array_equal(top[:2], [[1, 0], [0, 1]])
@@ -52,7 +53,7 @@ def test_extremes(isa):
 
 
 def test_in_place(isa):
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     x = ops.channels_last(np.random.default_rng(0).standard_normal((2, 3, 4, 21), np.float32))
     top_diff = ops.channels_last(np.random.default_rng(1).standard_normal(x.shape, np.float32))
     top = ops.softmax_forward(x, context=context)

@@ -1,8 +1,8 @@
 #include "ops/adam.h"
 
-#include "bindings/arrays.h"
 #include "bindings/bind.h"
 #include "bindings/regularization.h"
+#include "bindings/staging.h"
 
 namespace unet {
 
@@ -19,12 +19,14 @@ void bind_adam(py::module_& m) {
                         scale,
                         regularization_from_name("adam_update", regularization),
                         keep_update};
-    const auto weight_span = span_of<float>(weight, "weight");
-    const auto diff_span = span_of<float>(diff, "diff");
-    const auto history_span = span_of<float>(history, "history");
-    const auto history2_span = span_of<float>(history2, "history2");
+    Arguments arguments(ctx);
+    const auto weight_span = arguments.span<float>(weight, "weight");
+    const auto diff_span = arguments.span<float>(diff, "diff");
+    const auto history_span = arguments.span<float>(history, "history");
+    const auto history2_span = arguments.span<float>(history2, "history2");
     py::gil_scoped_release release;
     adam_update(ctx, step, weight_span, diff_span, history_span, history2_span);
+    arguments.finish();
   });
 }
 

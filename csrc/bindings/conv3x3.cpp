@@ -1,8 +1,8 @@
 #include "ops/conv3x3.h"
 
-#include "bindings/arrays.h"
 #include "bindings/bind.h"
 #include "bindings/pass.h"
+#include "bindings/staging.h"
 
 namespace unet {
 namespace {
@@ -21,42 +21,48 @@ void bind_conv3x3(py::module_& m) {
         [](const Context& ctx, const py::array& bottom, const py::array& weight,
            const py::object& bias, std::optional<float> negative_slope,
            const std::string& algorithm, const py::object& workspace, const py::array& top) {
-          const auto bottom_view = view_of<const float>(bottom, "bottom");
-          const auto weight_view = filter_of<const float>(weight, "weight");
-          const auto bias_span = span_of<const float>(bias, "bias");
-          const auto workspace_span = span_of<float>(workspace, "workspace");
-          const auto top_view = view_of<float>(top, "top");
+          Arguments arguments(ctx);
+          const auto bottom_view = arguments.view<const float>(bottom, "bottom");
+          const auto weight_view = arguments.filter<const float>(weight, "weight");
+          const auto bias_span = arguments.span<const float>(bias, "bias");
+          const auto workspace_span = arguments.span<float>(workspace, "workspace");
+          const auto top_view = arguments.view<float>(top, "top");
           const FusedRelu relu{negative_slope.has_value(), negative_slope.value_or(0.0f)};
           const Algorithm chosen = algorithm_from_name(algorithm);
           py::gil_scoped_release release;
           conv3x3_forward(ctx, bottom_view, weight_view, bias_span, relu, chosen, workspace_span,
                           top_view);
+          arguments.finish();
         });
   m.def("conv3x3_backward_data", [](const Context& ctx, const py::array& top_diff,
                                     const py::array& weight, const std::string& algorithm,
                                     const py::object& workspace, const py::array& bottom_diff) {
-    const auto top_diff_view = view_of<const float>(top_diff, "top_diff");
-    const auto weight_view = filter_of<const float>(weight, "weight");
-    const auto workspace_span = span_of<float>(workspace, "workspace");
-    const auto bottom_diff_view = view_of<float>(bottom_diff, "bottom_diff");
+    Arguments arguments(ctx);
+    const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
+    const auto weight_view = arguments.filter<const float>(weight, "weight");
+    const auto workspace_span = arguments.span<float>(workspace, "workspace");
+    const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
     const Algorithm chosen = algorithm_from_name(algorithm);
     py::gil_scoped_release release;
     conv3x3_backward_data(ctx, top_diff_view, weight_view, chosen, workspace_span,
                           bottom_diff_view);
+    arguments.finish();
   });
   m.def("conv3x3_backward_weights",
         [](const Context& ctx, const py::array& bottom, const py::array& top_diff,
            const std::string& algorithm, bool accumulate, const py::object& workspace,
            const py::array& weight_diff, const py::object& bias_diff) {
-          const auto bottom_view = view_of<const float>(bottom, "bottom");
-          const auto top_diff_view = view_of<const float>(top_diff, "top_diff");
-          const auto workspace_span = span_of<float>(workspace, "workspace");
-          const auto weight_diff_view = filter_of<float>(weight_diff, "weight_diff");
-          const auto bias_diff_span = span_of<float>(bias_diff, "bias_diff");
+          Arguments arguments(ctx);
+          const auto bottom_view = arguments.view<const float>(bottom, "bottom");
+          const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
+          const auto workspace_span = arguments.span<float>(workspace, "workspace");
+          const auto weight_diff_view = arguments.filter<float>(weight_diff, "weight_diff");
+          const auto bias_diff_span = arguments.span<float>(bias_diff, "bias_diff");
           const Algorithm chosen = algorithm_from_name(algorithm);
           py::gil_scoped_release release;
           conv3x3_backward_weights(ctx, bottom_view, top_diff_view, chosen, accumulate,
                                    workspace_span, weight_diff_view, bias_diff_span);
+          arguments.finish();
         });
   m.def("conv3x3_workspace_bytes", [](const Context& ctx, int n, int ic, int ih, int iw, int oc,
                                       const std::string& pass, const std::string& algorithm) {

@@ -1,9 +1,11 @@
 // unet_native._core: one bind_<op> per op, and the context they run in.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "bindings/bind.h"
 #include "core/config.h"
 #include "core/context.h"
+#include "core/device_memory.h"
 #include "core/error.h"
 
 namespace py = pybind11;
@@ -23,10 +25,10 @@ Isa isa_from_name(const std::string& name) {
 }
 
 Device device_from_name(const std::string& name) {
-  if (name == "cpu") return Device::kCpu;
-  if (name == "cuda") {
-    if (!UNET_HAS_CUDA) fail_no_cuda();
-    return Device::kCuda;
+  for (Device device : {Device::kCpu, Device::kCuda, Device::kCudaSimt, Device::kCudaSimtChecked}) {
+    if (name != device_name(device)) continue;
+    if (!has_device(device)) fail_no_device(device);
+    return device;
   }
   fail("Context", "unknown device \"" + name + "\": use \"cpu\" or \"cuda\"");
 }
@@ -36,15 +38,22 @@ void bind_context(py::module_& m) {
       .def(py::init([](const std::string& device, int threads, const std::string& isa) {
              if (threads < 0) fail("Context", "threads must be positive, or 0 for all cores");
              return Context{device_from_name(device), threads ? threads : default_threads(),
-                            isa_from_name(isa)};
+                            isa_from_name(isa), nullptr};
            }),
            py::arg("device") = "cpu", py::arg("threads") = 0, py::arg("isa") = "auto")
       .def_readonly("threads", &Context::threads)
       .def_property_readonly("isa", [](const Context& c) { return isa_name(c.isa); })
-      .def_property_readonly(
-          "device", [](const Context& c) { return c.device == Device::kCpu ? "cpu" : "cuda"; });
+      .def_property_readonly("device", [](const Context& c) { return device_name(c.device); });
   m.def("default_threads", &default_threads);
-  m.attr("has_cuda") = UNET_HAS_CUDA != 0;
+  m.def("devices", [] {
+    std::vector<const char*> names;
+    for (Device device :
+         {Device::kCpu, Device::kCuda, Device::kCudaSimt, Device::kCudaSimtChecked}) {
+      if (has_device(device)) names.push_back(device_name(device));
+    }
+    return names;
+  });
+  py::register_exception<CudaError>(m, "CudaError", PyExc_RuntimeError);
   m.attr("version") = UNET_VERSION;
 }
 
@@ -54,6 +63,9 @@ void bind_context(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of unet_native. Use unet_native.ops, which documents each function.";
   unet::bind_context(m);
+#if defined(UNET_HAS_SIMT)
+  unet::bind_simt(m);
+#endif
   unet::bind_conv1x1(m);
   unet::bind_conv3x3(m);
   unet::bind_up_conv2x2(m);

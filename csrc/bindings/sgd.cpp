@@ -1,8 +1,8 @@
 #include "ops/sgd.h"
 
-#include "bindings/arrays.h"
 #include "bindings/bind.h"
 #include "bindings/regularization.h"
+#include "bindings/staging.h"
 
 namespace unet {
 
@@ -16,11 +16,13 @@ void bind_sgd(py::module_& m) {
                        scale,
                        regularization_from_name("sgd_update", regularization),
                        keep_update};
-    const auto weight_span = span_of<float>(weight, "weight");
-    const auto diff_span = span_of<float>(diff, "diff");
-    const auto history_span = span_of<float>(history, "history");
+    Arguments arguments(ctx);
+    const auto weight_span = arguments.span<float>(weight, "weight");
+    const auto diff_span = arguments.span<float>(diff, "diff");
+    const auto history_span = arguments.span<float>(history, "history");
     py::gil_scoped_release release;
     sgd_update(ctx, step, weight_span, diff_span, history_span);
+    arguments.finish();
   });
 }
 

@@ -1,7 +1,7 @@
 #include "ops/softmax_loss.h"
 
-#include "bindings/arrays.h"
 #include "bindings/bind.h"
+#include "bindings/staging.h"
 
 namespace unet {
 namespace {
@@ -19,9 +19,9 @@ Normalization normalization_from_name(const std::string& name) {
 
 // None is a null view.
 template <class T>
-BasicView<T> optional_view(const py::object& object, const char* name) {
+BasicView<T> optional_view(Arguments& arguments, const py::object& object, const char* name) {
   if (object.is_none()) return {};
-  return view_of<T>(py::cast<py::array>(object), name);
+  return arguments.view<T>(py::cast<py::array>(object), name);
 }
 
 }  // namespace
@@ -35,16 +35,19 @@ void bind_softmax_loss(py::module_& m) {
           const SoftmaxLossSetting setting{normalization_from_name(normalization),
                                            ignore_label.has_value(), ignore_label.value_or(0),
                                            loss_weight};
-          const auto score_view = view_of<const float>(score, "score");
-          const auto label_view = view_of<const float>(label, "label");
-          const auto weight_view = optional_view<const float>(weight, "weight");
-          const auto workspace_span = span_of<float>(workspace, "workspace");
-          const auto diff_view = optional_view<float>(bottom_diff, "bottom_diff");
-          const auto prob_view = optional_view<float>(prob, "prob");
+          Arguments arguments(ctx);
+          const auto score_view = arguments.view<const float>(score, "score");
+          const auto label_view = arguments.view<const float>(label, "label");
+          const auto weight_view = optional_view<const float>(arguments, weight, "weight");
+          const auto workspace_span = arguments.span<float>(workspace, "workspace");
+          const auto diff_view = optional_view<float>(arguments, bottom_diff, "bottom_diff");
+          const auto prob_view = optional_view<float>(arguments, prob, "prob");
           py::gil_scoped_release release;
-          return softmax_loss(ctx, setting, score_view, label_view, weight_view, workspace_span,
-                              diff_view, prob_view)
-              .loss;
+          const auto result = softmax_loss(ctx, setting, score_view, label_view, weight_view,
+                                           workspace_span, diff_view, prob_view)
+                                  .loss;
+          arguments.finish();
+          return result;
         });
   m.def("softmax_loss_workspace_bytes", [](int N, int H, int W) {
     return softmax_loss_workspace(N, H, W) * static_cast<std::ptrdiff_t>(sizeof(float));

@@ -45,6 +45,20 @@ Isa best_isa() {
   return Isa::kBaseline;
 }
 
+const char* device_name(Device device) {
+  switch (device) {
+    case Device::kCuda:
+      return "cuda";
+    case Device::kCudaSimt:
+      return "cuda-simt";
+    case Device::kCudaSimtChecked:
+      return "cuda-simt-checked";
+    case Device::kCpu:
+      break;
+  }
+  return "cpu";
+}
+
 const char* isa_name(Isa isa) {
   switch (isa) {
     case Isa::kAvx512:

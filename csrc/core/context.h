@@ -3,7 +3,8 @@
 
 namespace unet {
 
-enum class Device { kCpu, kCuda };
+// kCudaSimt and kCudaSimtChecked run the kernels of kCuda on the CPU, for tests (csrc/simt/).
+enum class Device { kCpu, kCuda, kCudaSimt, kCudaSimtChecked };
 
 // Instruction sets of the CPU kernels, in ascending order.
 enum class Isa { kBaseline, kAvx2, kAvx512 };
@@ -12,6 +13,7 @@ struct Context {
   Device device = Device::kCpu;
   int threads = 1;
   Isa isa = Isa::kBaseline;
+  void* stream = nullptr;  // of the device, a cudaStream_t
 };
 
 // The widest instruction set that this machine and this build offer.
@@ -25,5 +27,7 @@ int default_threads();
 // 1 in a child forked after the parent has run a parallel region (where OpenMP would hang), else
 // `threads`.
 int usable_threads(int threads);
+
+const char* device_name(Device device);  // "cpu", "cuda", "cuda-simt", "cuda-simt-checked"
 
 }  // namespace unet

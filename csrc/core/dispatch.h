@@ -3,12 +3,11 @@
 //
 //   UNET_OP(relu_forward, void(const Context&, ConstView bottom, float slope, View top));
 //     declares unet::relu_forward (checks, then dispatches), one unet::cpu::<isa>::relu_forward
-//     per instruction set, and unet::cuda::relu_forward.
+//     per instruction set, and one for each way to run the kernels of cuda/.
 //   return dispatch(UNET_TWINS(relu_forward), ctx, bottom, slope, top);
 //     calls the one that ctx asks for.
 #pragma once
 
-#include "core/config.h"
 #include "core/context.h"
 #include "core/error.h"
 
@@ -26,10 +25,16 @@
   op##_signature op;                  \
   }                                   \
   }                                   \
-  namespace cuda {                    \
-  op##_signature op;                  \
-  }                                   \
+  UNET_GPU_OP(cuda, op)               \
+  UNET_GPU_OP(cuda_simt, op)          \
+  UNET_GPU_OP(cuda_simt_checked, op)  \
   static_assert(true, "UNET_OP needs a semicolon")
+
+// Weak: null where the build has no kernels for the device.
+#define UNET_GPU_OP(device, op)            \
+  namespace device {                       \
+  op##_signature op __attribute__((weak)); \
+  }
 
 #if defined(__x86_64__)
 #define UNET_CPU_TWINS(op) cpu::baseline::op, cpu::avx2::op, cpu::avx512::op
@@ -37,14 +42,10 @@
 #define UNET_CPU_TWINS(op) cpu::baseline::op, cpu::baseline::op, cpu::baseline::op
 #endif
 
-#if UNET_HAS_CUDA
-#define UNET_CUDA_TWIN(op) cuda::op
-#else
-#define UNET_CUDA_TWIN(op) nullptr
-#endif
-
-#define UNET_TWINS(op) \
-  Twins<op##_signature> { UNET_CPU_TWINS(op), UNET_CUDA_TWIN(op) }
+#define UNET_TWINS(op)                                                     \
+  Twins<op##_signature> {                                                  \
+    UNET_CPU_TWINS(op), { cuda::op, cuda_simt::op, cuda_simt_checked::op } \
+  }
 
 namespace unet {
 
@@ -53,14 +54,15 @@ struct Twins {
   Signature* baseline;
   Signature* avx2;
   Signature* avx512;
-  Signature* cuda;
+  Signature* gpu[3];  // by Device, from kCuda
 };
 
 template <class Signature, class... Args>
 decltype(auto) dispatch(Twins<Signature> twins, Context ctx, const Args&... args) {
-  if (ctx.device == Device::kCuda) {
-    if (twins.cuda == nullptr) fail_no_cuda();
-    return twins.cuda(ctx, args...);
+  if (ctx.device != Device::kCpu) {
+    Signature* const twin = twins.gpu[static_cast<int>(ctx.device) - 1];
+    if (twin == nullptr) fail_no_device(ctx.device);
+    return twin(ctx, args...);
   }
   ctx.threads = usable_threads(ctx.threads);
   switch (ctx.isa) {

@@ -8,8 +8,9 @@ void fail(const char* op, const std::string& message) {
   throw std::invalid_argument(std::string(op) + ": " + message);
 }
 
-void fail_no_cuda() {
-  throw std::runtime_error("this build of unet_native has no CUDA kernels: use device=\"cpu\"");
+void fail_no_device(Device device) {
+  throw std::runtime_error(std::string("this build of unet_native has no kernel of this op for ") +
+                           "device=\"" + device_name(device) + "\": use device=\"cpu\"");
 }
 
 std::string shape_string(int n, int c, int h, int w) {

@@ -2,16 +2,23 @@
 // Python sees as ValueError; what we got wrong is an assert. Nothing prints, exits or aborts.
 #pragma once
 
+#include <stdexcept>
 #include <string>
 
+#include "core/context.h"
 #include "core/view.h"
 
 namespace unet {
 
 // Throws std::invalid_argument("<op>: <message>").
 [[noreturn]] void fail(const char* op, const std::string& message);
-// Throws std::runtime_error naming the device that this build lacks.
-[[noreturn]] void fail_no_cuda();
+// Throws std::runtime_error: this build has no kernels for the device.
+[[noreturn]] void fail_no_device(Device device);
+
+// A call of the CUDA runtime that failed: which, where, and with what error.
+struct CudaError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 std::string shape_string(int n, int c, int h, int w);  // "1x64x570x570"
 

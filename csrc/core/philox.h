@@ -8,11 +8,7 @@
 
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define UNET_HOST_DEVICE __host__ __device__
-#else
-#define UNET_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace unet {
 

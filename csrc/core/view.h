@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace unet {
 
 template <class T>
@@ -20,7 +22,7 @@ struct BasicView {
   int n = 0, c = 0, h = 0, w = 0;
   std::ptrdiff_t image_stride = 0, row_stride = 0, pixel_stride = 0;  // in elements
 
-  T* pixel(int in, int ih, int iw) const {
+  UNET_HOST_DEVICE T* pixel(int in, int ih, int iw) const {
     return data + in * image_stride + ih * row_stride + iw * pixel_stride;
   }
   std::ptrdiff_t count() const { return static_cast<std::ptrdiff_t>(n) * c * h * w; }
@@ -41,7 +43,9 @@ struct BasicFilter {
   T* data = nullptr;
   int oc = 0, ic = 0, kh = 0, kw = 0;
 
-  T* tap(int h, int w) const { return data + static_cast<std::ptrdiff_t>(h * kw + w) * ic * oc; }
+  UNET_HOST_DEVICE T* tap(int h, int w) const {
+    return data + static_cast<std::ptrdiff_t>(h * kw + w) * ic * oc;
+  }
   operator BasicFilter<const T>() const { return {data, oc, ic, kh, kw}; }
 };
 

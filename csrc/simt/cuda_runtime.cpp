@@ -283,6 +283,13 @@ cudaError_t cudaFreeHost(void* p) {
   return now_or_fatal();
 }
 
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
+  attributes->type = is_on_device(p, 1) ? cudaMemoryTypeDevice
+                     : is_pinned(p, 1)  ? cudaMemoryTypeHost
+                                        : cudaMemoryTypeUnregistered;
+  return now_or_fatal();
+}
+
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
   if (!is_valid_copy(to, from, bytes, kind)) return failed(cudaErrorInvalidValue);

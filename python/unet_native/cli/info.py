@@ -14,7 +14,7 @@ def info(
     from unet_native import _core
 
     context = _core.Context()
-    devices = ["cpu"] + (["cuda"] if _core.has_cuda else [])
+    devices = _core.devices()
     facts = {
         "version": _core.version,
         "isa": context.isa,
@@ -26,7 +26,7 @@ def info(
 
         print(json.dumps(facts))
         return
-    cuda = "" if _core.has_cuda else " (this build is without CUDA)"
+    cuda = "" if "cuda" in devices else " (this build is without CUDA)"
     print(f"unet_native      {facts['version']}")
     print(f"instruction set  {facts['isa']}")
     print(f"threads          {facts['threads']}")

@@ -1,0 +1,39 @@
+// How the SIMT runtime runs kernels, and what it found; in builds with UNET_NATIVE_SIMT only.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bindings/bind.h"
+#include "core/error.h"
+#include "simt/cuda_runtime.h"
+#include "simt/finding.h"
+
+namespace unet {
+
+namespace py = pybind11;
+
+void bind_simt(py::module_& m) {
+  m.def(
+      "simt_options",
+      [](const std::string& schedule, std::uint64_t seed, bool eager_copies) {
+        const std::string names[] = {"first", "last", "reverse", "random"};
+        for (int i = 0; i < 4; ++i) {
+          if (schedule != names[i]) continue;
+          simt::machine().options.schedule = static_cast<simt::Schedule>(i);
+          simt::machine().options.seed = seed;
+          simt::machine().options.eager_copies = eager_copies;
+          return;
+        }
+        fail("simt_options", "unknown schedule \"" + schedule + "\"");
+      },
+      py::arg("schedule") = "first", py::arg("seed") = 1, py::arg("eager_copies") = false);
+  m.def("simt_findings", [] {
+    py::list findings;
+    for (const simt::Finding& f : simt::take_findings()) {
+      findings.append(py::make_tuple(f.kind, f.where, f.text));
+    }
+    simt::reset_device();
+    return findings;
+  });
+}
+
+}  // namespace unet

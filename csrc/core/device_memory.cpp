@@ -1,0 +1,24 @@
+#include "core/device_memory.h"
+
+#include "core/error.h"
+
+namespace unet {
+namespace {
+
+const DeviceMemory* memory_of(Device device) {
+  const DeviceMemory* const memories[] = {nullptr, &cuda::device_memory, &cuda_simt::device_memory,
+                                          &cuda_simt_checked::device_memory};
+  return memories[static_cast<int>(device)];
+}
+
+}  // namespace
+
+const DeviceMemory& device_memory(Device device) {
+  const DeviceMemory* const memory = memory_of(device);
+  if (memory == nullptr) fail_no_device(device);
+  return *memory;
+}
+
+bool has_device(Device device) { return device == Device::kCpu || memory_of(device) != nullptr; }
+
+}  // namespace unet

@@ -1,0 +1,19 @@
+// The gradient of a parameter as the solvers use it: scaled and regularized.
+#pragma once
+
+#include "cuda/language.h"
+#include "ops/regularization.h"
+
+namespace unet::UNET_GPU {
+namespace {
+
+// scale * diff + weight_decay * weight        (L1: + weight_decay * sign(weight))
+template <class Step>
+__device__ __forceinline__ float regularized(const Step& step, float diff, float weight) {
+  const float sign = float(weight > 0.0f) - float(weight < 0.0f);
+  const float decayed = step.regularization == Regularization::kL2 ? weight : sign;
+  return step.scale * diff + step.weight_decay * decayed;
+}
+
+}  // namespace
+}  // namespace unet::UNET_GPU
