@@ -11,6 +11,7 @@ from unet_native.ops import Context
 #: Test files whose ops have kernels for devices.
 ON_DEVICES = {
     "test_adam",
+    "test_conv3x3",
     "test_crop_concat",
     "test_dropout",
     "test_max_pool2x2",

@@ -9,6 +9,7 @@ import reference
 from closeness import assert_close
 from gradcheck import check_gradient
 from guard import guarded_blob, guarded_dense
+from places import context_of
 from shapes import shape_id
 from unet_native import ops
 
@@ -117,7 +118,7 @@ def test_integers_are_exact(shape, algorithm, isa):
     bottom, weight, bias, top_diff = (
         rng.integers(-4, 5, x.shape).astype(np.float32) for x in operands(shape)
     )
-    options = {"algorithm": algorithm, "context": ops.Context(isa=isa)}
+    options = {"algorithm": algorithm, "context": context_of(isa, threads=0)}
     top = ops.conv3x3_forward(bottom, weight, bias, **options)
     diffs = ops.conv3x3_backward_weights(bottom, top_diff, **options)
     bottom_diff = ops.conv3x3_backward_data(top_diff, weight, **options)
@@ -170,7 +171,7 @@ def test_direct_does_not_see_where_a_tile_lies(channels, isa):
     """The direct forward pass of any window equals that window of the whole, bit for bit."""
     ic, oc = channels
     bottom, weight, bias, _ = operands((1, ic, 23, 41, oc))
-    options = {"algorithm": "direct", "context": ops.Context(isa=isa)}
+    options = {"algorithm": "direct", "context": context_of(isa, threads=0)}
     whole = ops.conv3x3_forward(bottom, weight, bias, **options)
     for y, x, h, w in [(0, 0, 3, 3), (1, 5, 9, 20), (16, 16, 7, 25), (3, 0, 20, 41)]:
         part = ops.conv3x3_forward(bottom[:, :, y : y + h, x : x + w], weight, bias, **options)
@@ -182,7 +183,7 @@ def test_direct_does_not_see_where_a_tile_lies(channels, isa):
 def test_adjoint_identity(shape, algorithm, isa):
     """<conv(x, w), dy> = <x, backward_data(dy, w)> = <w, backward_weights(x, dy)>."""
     bottom, weight, _, top_diff = operands(shape)
-    options = {"algorithm": algorithm, "context": ops.Context(isa=isa)}
+    options = {"algorithm": algorithm, "context": context_of(isa, threads=0)}
     top = ops.conv3x3_forward(bottom, weight, **options)
     bottom_diff = ops.conv3x3_backward_data(top_diff, weight, **options)
     weight_diff, _ = ops.conv3x3_backward_weights(bottom, top_diff, **options)

@@ -16,7 +16,7 @@ namespace {
 #define UNET_DEVICE_OP __device__ __forceinline__
 #elif UNET_SIMT_CHECKED
 // Not inlined: the address that it returns to is the kernel's line.
-#define UNET_DEVICE_OP __attribute__((noinline, unused)) UNET_SIMT_RUNTIME
+#define UNET_DEVICE_OP __attribute__((unused)) UNET_SIMT_RUNTIME
 #else
 #define UNET_DEVICE_OP __attribute__((unused)) inline
 #endif

@@ -20,6 +20,10 @@ Machine& machine() {
   return *instance;
 }
 
+const Position& Machine::here() const { return running_->at; }
+
+char* Machine::shared_memory() { return shared_; }
+
 std::string who() {
   const Position& at = machine().here();
   return machine().launch()->name + " block (" + std::to_string(at.block.x) + "," +

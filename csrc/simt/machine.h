@@ -15,8 +15,13 @@
 #include "simt/fiber.h"
 #include "simt/vector_types.h"
 
-// What belongs to the runtime and is compiled with kernels: its accesses are not the kernel's.
-#define UNET_SIMT_RUNTIME __attribute__((no_sanitize("thread")))
+// What belongs to the runtime and is compiled with kernels: its accesses are not the kernel's, and
+// would become so if it were inlined.
+#if UNET_SIMT_CHECKED
+#define UNET_SIMT_RUNTIME __attribute__((noinline, no_sanitize("thread")))
+#else
+#define UNET_SIMT_RUNTIME
+#endif
 
 namespace unet::simt {
 
@@ -94,8 +99,8 @@ class Machine {
   bool run(const Launch& launch);
 
   // --- called by the running thread ---
-  UNET_SIMT_RUNTIME const Position& here() const { return running_->at; }
-  UNET_SIMT_RUNTIME char* shared_memory() { return shared_; }
+  const Position& here() const;
+  char* shared_memory();
   void barrier(int line);
   enum class Reduce { kAny, kAll, kCount };
   int barrier_reduce(Reduce reduce, int vote, int line);
