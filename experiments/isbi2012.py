@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from experiments.row import Pair, Row, arguments, data_folder
 
 NAME = "isbi2012"
-ITERATIONS, LONG = 9000, 65000
+ITERATIONS, LONG = 9000, 45000
 OPTIONS = ["--base-width", "16", "--tile", "572", "--base-lr", "0.004", "--lr-policy", "poly"]
 OPTIONS += ["--warmup", "300", "--average", "dihedral8"]
 LEFT_OUT = {
