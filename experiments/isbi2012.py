@@ -1,7 +1,7 @@
 """ISBI 2012, electron micrographs: fit 0-15, choose by 16-19, score 20-23.
 
     python -m experiments.isbi2012 --seed 1                     also 2 and 3
-    python -m experiments.isbi2012 --long                       hours instead of half an hour
+    python -m experiments.isbi2012 --long                       five times as many iterations
     python -m experiments.isbi2012 --without weight-map         or augmentation
 
 Scored with and without averaging over eight transforms of each slice.
@@ -30,7 +30,7 @@ def pairs(indices: Iterable[int]) -> list[Pair]:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--long", action="store_true", help="2.5 hours instead of half an hour")
+    parser.add_argument("--long", action="store_true", help="five times as many iterations")
     parser.add_argument("--without", choices=LEFT_OUT, help="leave a part of the recipe out")
     given = parser.parse_args()
     iterations = given.iterations or (LONG if given.long else ITERATIONS)
