@@ -1,6 +1,6 @@
 // Host arrays as arguments of an op that runs on a device: they are copied there before the call,
-// and what it may have written is copied back after it. Arrays that lie on the device (see
-// unet_native/device_array.py) are taken as they are. On the CPU nothing is copied.
+// and what it may have written is copied back after it. Arrays over memory of the device are taken
+// as they are. On the CPU nothing is copied.
 #pragma once
 
 #include <pybind11/numpy.h>

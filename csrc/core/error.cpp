@@ -9,7 +9,7 @@ void fail(const char* op, const std::string& message) {
 }
 
 void fail_no_device(Device device) {
-  throw std::runtime_error(std::string("this build of unet_native has no kernel of this op for ") +
+  throw std::runtime_error(std::string("this build of unet_native has no such kernel for ") +
                            "device=\"" + device_name(device) + "\": use device=\"cpu\"");
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unet_native.files import write_atomically
+from unet_native.score_table import SCORE_NAMES
 from unet_native.train.log import Row
 
 __all__ = ["draw_curves"]
@@ -18,14 +19,6 @@ _SCORE_COLOURS = {
     "seg": "#2b8a3e",
     "f1": "#a61e4d",
     "pixel_error": "#868e96",
-}
-_SCORE_NAMES = {
-    "v_rand": "V_Rand",
-    "v_info": "V_Info",
-    "iou": "IoU",
-    "seg": "SEG",
-    "f1": "F1",
-    "pixel_error": "pixel error",
 }
 
 
@@ -78,7 +71,7 @@ def _draw_scores(panel, rows: Sequence[Row]) -> None:
         dashes = "--" if name == "pixel_error" else "-"
         panel.plot(x, y, dashes, color=colour, linewidth=1.4, marker="o", markersize=3)
         panel.annotate(
-            f"{_SCORE_NAMES[name]} {y[-1]:.3f}",
+            f"{SCORE_NAMES[name]} {y[-1]:.3f}",
             (x[-1], y[-1]),
             xytext=(5, 0),
             textcoords="offset points",
