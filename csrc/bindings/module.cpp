@@ -35,12 +35,19 @@ Device device_from_name(const std::string& name) {
 
 void bind_context(py::module_& m) {
   py::class_<Context>(m, "Context", "Where an op runs: device, threads, instruction set.")
-      .def(py::init([](const std::string& device, int threads, const std::string& isa) {
+      .def(py::init([](const std::string& device, int threads, const std::string& isa, int gpu) {
              if (threads < 0) fail("Context", "threads must be positive, or 0 for all cores");
-             return Context{device_from_name(device), threads ? threads : default_threads(),
-                            isa_from_name(isa), nullptr};
+             Context ctx;
+             ctx.device = device_from_name(device);
+             ctx.threads = threads ? threads : default_threads();
+             ctx.isa = isa_from_name(isa);
+             ctx.gpu = gpu;
+             if (ctx.device != Device::kCpu) ctx.stream = device_memory(ctx.device).open(gpu);
+             return ctx;
            }),
-           py::arg("device") = "cpu", py::arg("threads") = 0, py::arg("isa") = "auto")
+           py::arg("device") = "cpu", py::arg("threads") = 0, py::arg("isa") = "auto",
+           py::arg("gpu") = 0)
+      .def_readonly("gpu", &Context::gpu)
       .def_readonly("threads", &Context::threads)
       .def_property_readonly("isa", [](const Context& c) { return isa_name(c.isa); })
       .def_property_readonly("device", [](const Context& c) { return device_name(c.device); });
@@ -63,6 +70,7 @@ void bind_context(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of unet_native. Use unet_native.ops, which documents each function.";
   unet::bind_context(m);
+  unet::bind_device(m);
 #if defined(UNET_HAS_SIMT)
   unet::bind_simt(m);
 #endif

@@ -13,7 +13,8 @@ struct Context {
   Device device = Device::kCpu;
   int threads = 1;
   Isa isa = Isa::kBaseline;
-  void* stream = nullptr;  // of the device, a cudaStream_t
+  int gpu = 0;             // which one, if device is kCuda
+  void* stream = nullptr;  // of that GPU, a cudaStream_t
 };
 
 // The widest instruction set that this machine and this build offer.

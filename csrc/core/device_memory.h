@@ -1,4 +1,4 @@
-// Memory of a device, for those who keep blobs there.
+// Memory of a device, for those who keep blobs there, and the one stream that works on it.
 #pragma once
 
 #include <cstddef>
@@ -8,12 +8,18 @@
 namespace unet {
 
 struct DeviceMemory {
+  // The stream of that GPU, made at the first call; throws CudaError where there is no such GPU.
+  void* (*open)(int gpu);
+  void (*select)(int gpu);               // for the calling thread
   void* (*allocate)(std::size_t bytes);  // throws CudaError if there is not so much left
   void (*release)(void* p);
+  // Returns when `from` may change, not when the copy has arrived: what is launched later sees it.
   void (*upload)(const Context&, void* to, const void* from, std::size_t bytes);
   void (*download)(const Context&, void* to, const void* from, std::size_t bytes);  // waits
+  void (*clear)(const Context&, void* p, std::size_t bytes);                        // to zeros
   void (*wait)(const Context&);  // until all that was launched is done
   bool (*is_on_device)(const void* p);
+  void (*room)(std::size_t& free, std::size_t& total);  // bytes of the selected GPU
 };
 
 namespace cuda {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core/context.h"
+#include "core/device_memory.h"
 #include "core/error.h"
 
 #define UNET_OP(op, ...)              \
@@ -62,6 +63,7 @@ decltype(auto) dispatch(Twins<Signature> twins, Context ctx, const Args&... args
   if (ctx.device != Device::kCpu) {
     Signature* const twin = twins.gpu[static_cast<int>(ctx.device) - 1];
     if (twin == nullptr) fail_no_device(ctx.device);
+    device_memory(ctx.device).select(ctx.gpu);
     return twin(ctx, args...);
   }
   ctx.threads = usable_threads(ctx.threads);

@@ -27,6 +27,7 @@ bool is_valid_copy(const void* to, const void* from, std::size_t bytes, cudaMemc
 }
 
 void copy_now(void* to, const void* from, std::size_t bytes) {
+  const DeviceAccess access;
   std::memmove(to, from, bytes);
   host_wrote(to, bytes);
 }
@@ -224,6 +225,7 @@ cudaError_t cudaMemset(void* p, int value, std::size_t bytes) {
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
   if (!is_on_device(p, bytes)) return failed(cudaErrorInvalidValue);
   return enqueue(stream, [=] {
+    const DeviceAccess access;
     std::memset(p, value, bytes);
     host_wrote(p, bytes);
   });

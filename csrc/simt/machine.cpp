@@ -12,6 +12,7 @@
 #include "simt/checker.h"
 #include "simt/counters.h"
 #include "simt/finding.h"
+#include "simt/memory.h"
 
 namespace unet::simt {
 
@@ -40,6 +41,7 @@ bool Machine::run(const Launch& launch) {
     if (memory == MAP_FAILED) throw std::bad_alloc();
     shared_ = static_cast<char*>(memory);
   }
+  const DeviceAccess access;
   ++statistics.launches;
   launch_ = &launch;
   ended_ = false;

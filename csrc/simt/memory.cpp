@@ -16,6 +16,13 @@ constexpr std::size_t kPage = 4096;
 std::size_t mapped_bytes(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 std::map<const char*, Allocation> allocations;  // by the beginning
+int accesses = 0;                                // that live
+
+void protect_all(int protection) {
+  for (auto& [begin, allocation] : allocations) {
+    mprotect(allocation.begin, mapped_bytes(allocation.bytes), protection);
+  }
+}
 
 }  // namespace
 
@@ -29,6 +36,14 @@ Cell* Shadow::cells(std::size_t offset, std::size_t count, std::size_t& number) 
   }
   number = count >> shift_;
   return cells_.data() + (offset >> shift_);
+}
+
+DeviceAccess::DeviceAccess() {
+  if (accesses++ == 0) protect_all(PROT_READ | PROT_WRITE);
+}
+
+DeviceAccess::~DeviceAccess() {
+  if (--accesses == 0) protect_all(PROT_NONE);
 }
 
 DeviceMemory& device_memory() {
@@ -46,6 +61,7 @@ void* allocate(std::size_t bytes, bool checked) {
   auto* begin = static_cast<char*>(memory);
   mprotect(begin + mapped_bytes(bytes), kPage, PROT_NONE);
   std::memset(begin, 0xff, bytes);
+  if (accesses == 0) mprotect(begin, mapped_bytes(bytes), PROT_NONE);
   device.used += bytes;
   ++device.allocations;
   allocations[begin] = {begin, bytes, device.allocations, Shadow(checked ? bytes : 0)};

@@ -57,6 +57,16 @@ bool is_on_device(const void* p, std::size_t bytes);
 // The host, or a copy by the device's copy engine, has written [p, p + bytes).
 void host_wrote(void* p, std::size_t bytes);
 
+// While one lives, the device's memory can be read and written: kernels and copies run within one.
+// The host cannot otherwise: it is killed by SIGSEGV, as beside a real device.
+class DeviceAccess {
+ public:
+  DeviceAccess();
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+};
+
 struct DeviceMemory {
   std::size_t total = std::size_t{8} << 30;  // bytes that the device has
   std::size_t used = 0;

@@ -1,0 +1,87 @@
+// Memory of a device as numpy arrays, which nobody on the host may read: see device_array.py.
+#include <pybind11/numpy.h>
+
+#include <memory>
+
+#include "bindings/bind.h"
+#include "core/device_memory.h"
+#include "core/error.h"
+
+namespace unet {
+namespace {
+
+namespace py = pybind11;
+
+// Bytes from the first to the last element of an array; its strides are not negative.
+std::size_t spanned_bytes(const py::array& array) {
+  py::ssize_t bytes = array.itemsize();
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    if (array.shape(axis) == 0) return 0;
+    bytes += (array.shape(axis) - 1) * array.strides(axis);
+  }
+  return static_cast<std::size_t>(bytes);
+}
+
+void check_copy(const Context& ctx, const py::array& device, const py::array& host) {
+  if (!device_memory(ctx.device).is_on_device(device.data())) {
+    fail("device copy", "the array does not lie on the device");
+  }
+  if (!(host.flags() & py::array::c_style) ||
+      spanned_bytes(device) != static_cast<std::size_t>(host.nbytes())) {
+    fail("device copy", "the host's array must be dense and have " +
+                            std::to_string(spanned_bytes(device)) + " bytes");
+  }
+}
+
+}  // namespace
+
+void bind_device(py::module_& m) {
+  m.def("device_zeros", [](const Context& ctx, std::size_t bytes) {
+    const DeviceMemory& memory = device_memory(ctx.device);
+    memory.select(ctx.gpu);
+    struct Owned {
+      const DeviceMemory& memory;
+      int gpu;
+      void* p;
+      ~Owned() {
+        memory.select(gpu);
+        memory.release(p);
+      }
+    };
+    auto owned = std::make_unique<Owned>(Owned{memory, ctx.gpu, memory.allocate(bytes)});
+    void* const p = owned->p;
+    memory.clear(ctx, p, bytes);
+    const py::capsule owner(owned.get(), [](void* o) { delete static_cast<Owned*>(o); });
+    owned.release();
+    return py::array(py::dtype::of<std::uint8_t>(), {bytes}, {1}, p, owner);
+  });
+  m.def("device_upload", [](const Context& ctx, const py::array& to, const py::array& from) {
+    check_copy(ctx, to, from);
+    void* const p = const_cast<void*>(to.data());
+    const auto bytes = static_cast<std::size_t>(from.nbytes());
+    const void* const source = from.data();
+    device_memory(ctx.device).select(ctx.gpu);
+    device_memory(ctx.device).upload(ctx, p, source, bytes);
+  });
+  m.def("device_download", [](const Context& ctx, const py::array& from, py::array to) {
+    check_copy(ctx, from, to);
+    void* const p = to.mutable_data();
+    const auto bytes = static_cast<std::size_t>(to.nbytes());
+    const void* const source = from.data();
+    py::gil_scoped_release release;
+    device_memory(ctx.device).select(ctx.gpu);
+    device_memory(ctx.device).download(ctx, p, source, bytes);
+  });
+  m.def("device_clear", [](const Context& ctx, const py::array& array) {
+    device_memory(ctx.device).select(ctx.gpu);
+    device_memory(ctx.device).clear(ctx, const_cast<void*>(array.data()), spanned_bytes(array));
+  });
+  m.def("device_room", [](const Context& ctx) {
+    std::size_t free = 0, total = 0;
+    device_memory(ctx.device).select(ctx.gpu);
+    device_memory(ctx.device).room(free, total);
+    return py::make_tuple(free, total);
+  });
+}
+
+}  // namespace unet
