@@ -1,8 +1,6 @@
 // Memory of a device as numpy arrays, which nobody on the host may read: see device_array.py.
 #include <pybind11/numpy.h>
 
-#include <memory>
-
 #include "bindings/bind.h"
 #include "core/device_memory.h"
 #include "core/error.h"
@@ -33,26 +31,27 @@ void check_copy(const Context& ctx, const py::array& device, const py::array& ho
   }
 }
 
+// Memory that is given back with the last array over it.
+struct Owned {
+  const DeviceMemory& memory;
+  int gpu;
+  void* p;
+  ~Owned() {
+    memory.select(gpu);
+    memory.release(p);
+  }
+};
+
 }  // namespace
 
 void bind_device(py::module_& m) {
   m.def("device_zeros", [](const Context& ctx, std::size_t bytes) {
     const DeviceMemory& memory = device_memory(ctx.device);
     memory.select(ctx.gpu);
-    struct Owned {
-      const DeviceMemory& memory;
-      int gpu;
-      void* p;
-      ~Owned() {
-        memory.select(gpu);
-        memory.release(p);
-      }
-    };
-    auto owned = std::make_unique<Owned>(Owned{memory, ctx.gpu, memory.allocate(bytes)});
-    void* const p = owned->p;
+    void* const p = memory.allocate(bytes);
+    const py::capsule owner(new Owned{memory, ctx.gpu, p},
+                            [](void* owned) { delete static_cast<Owned*>(owned); });
     memory.clear(ctx, p, bytes);
-    const py::capsule owner(owned.get(), [](void* o) { delete static_cast<Owned*>(o); });
-    owned.release();
     return py::array(py::dtype::of<std::uint8_t>(), {bytes}, {1}, p, owner);
   });
   m.def("device_upload", [](const Context& ctx, const py::array& to, const py::array& from) {

@@ -6,14 +6,16 @@
 namespace unet {
 
 void bind_dropout(py::module_& m) {
-  m.def("dropout_mask", [](const Context& ctx, float ratio, std::uint64_t seed,
-                           std::uint64_t iteration, std::uint32_t layer, const py::array& mask) {
-    Arguments arguments(ctx);
-    const auto mask_span = arguments.span<std::uint8_t>(mask, "mask");
-    py::gil_scoped_release release;
-    dropout_mask(ctx, ratio, {seed, iteration, layer}, mask_span);
-    arguments.finish();
-  });
+  m.def("dropout_mask",
+        [](const Context& ctx, float ratio, std::uint64_t seed, std::uint64_t iteration,
+           const py::object& further, std::uint32_t layer, const py::array& mask) {
+          Arguments arguments(ctx);
+          const auto further_span = arguments.span<const std::uint64_t>(further, "further");
+          const auto mask_span = arguments.span<std::uint8_t>(mask, "mask");
+          py::gil_scoped_release release;
+          dropout_mask(ctx, ratio, {seed, iteration, layer, further_span.data}, mask_span);
+          arguments.finish();
+        });
   m.def("dropout_forward", [](const Context& ctx, const py::array& bottom, const py::array& mask,
                               float ratio, const py::array& top) {
     Arguments arguments(ctx);

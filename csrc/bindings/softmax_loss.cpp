@@ -30,8 +30,9 @@ void bind_softmax_loss(py::module_& m) {
   m.def("softmax_loss",
         [](const Context& ctx, const py::array& score, const py::array& label,
            const py::object& weight, const std::string& normalization,
-           const std::optional<int>& ignore_label, float loss_weight, const py::array& workspace,
-           const py::object& bottom_diff, const py::object& prob) {
+           const std::optional<int>& ignore_label, float loss_weight, const py::object& loss_diff,
+           const py::array& workspace, const py::object& loss, const py::object& bottom_diff,
+           const py::object& prob) {
           const SoftmaxLossSetting setting{normalization_from_name(normalization),
                                            ignore_label.has_value(), ignore_label.value_or(0),
                                            loss_weight};
@@ -39,13 +40,16 @@ void bind_softmax_loss(py::module_& m) {
           const auto score_view = arguments.view<const float>(score, "score");
           const auto label_view = arguments.view<const float>(label, "label");
           const auto weight_view = optional_view<const float>(arguments, weight, "weight");
+          const auto loss_diff_span = arguments.span<const float>(loss_diff, "loss_diff");
+          const auto loss_span = arguments.span<float>(loss, "loss");
           const auto workspace_span = arguments.span<float>(workspace, "workspace");
           const auto diff_view = optional_view<float>(arguments, bottom_diff, "bottom_diff");
           const auto prob_view = optional_view<float>(arguments, prob, "prob");
           py::gil_scoped_release release;
-          const auto result = softmax_loss(ctx, setting, score_view, label_view, weight_view,
-                                           workspace_span, diff_view, prob_view)
-                                  .loss;
+          const auto result =
+              softmax_loss(ctx, setting, score_view, label_view, weight_view, loss_diff_span,
+                           workspace_span, loss_span, diff_view, prob_view)
+                  .loss;
           arguments.finish();
           return result;
         });

@@ -141,9 +141,9 @@ struct Block {
 
 }  // namespace
 
-SoftmaxLoss softmax_loss(const Context& ctx, const SoftmaxLossSetting& setting, ConstView score,
-                         ConstView label, ConstView weight, Span workspace, View bottom_diff,
-                         View prob) {
+SoftmaxLoss softmax_loss(const Context& ctx, SoftmaxLossSetting setting, ConstView score,
+                         ConstView label, ConstView weight, ConstSpan, Span workspace, Span,
+                         View bottom_diff, View prob) {
   const int H = score.h, W = score.w, rows = score.n * H;
   const Labels labels{setting, score.c};
   RowSums* const sums = reinterpret_cast<RowSums*>(workspace.data);

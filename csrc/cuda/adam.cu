@@ -8,11 +8,12 @@ namespace {
 
 __global__ void update(std::ptrdiff_t size, AdamStep step, float* weight, float* diff,
                        float* history, float* history2) {
+  const float rate = rate_of(step);
   for_flat(size, [&](std::ptrdiff_t i) {
     const float w = weight[i], g = regularized(step, diff[i], w);
     const float h = step.momentum * history[i] + (1 - step.momentum) * g;
     const float h2 = step.momentum2 * history2[i] + (1 - step.momentum2) * (g * g);
-    const float change = step.rate * h / (sqrtf(h2) + step.delta);
+    const float change = rate * h / (sqrtf(h2) + step.delta);
     history[i] = h;
     history2[i] = h2;
     weight[i] = w - change;

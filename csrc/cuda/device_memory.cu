@@ -1,12 +1,11 @@
 // The device's memory, through the CUDA runtime.
 //
-// Uploads go through a ring of pinned buffers, so that the host goes on while the copy engine works:
-// the caller's memory is read before upload() returns, and a buffer is filled again only when its
-// last copy has arrived.
-#include "core/device_memory.h"
-
+// Uploads go through a ring of pinned buffers, so that the host goes on while the copy engine
+// works: the caller's memory is read before upload() returns, and a buffer is filled again only
+// when its last copy has arrived.
 #include <cstring>
 
+#include "core/device_memory.h"
 #include "cuda/check.h"
 
 namespace unet::UNET_GPU {
@@ -110,7 +109,7 @@ void room(std::size_t& free, std::size_t& total) { UNET_CUDA(cudaMemGetInfo(&fre
 
 }  // namespace
 
-extern const DeviceMemory device_memory = {open,  select, allocate,     release, upload, download,
-                                           clear, wait,   is_on_device, room};
+extern const DeviceMemory device_memory = {open,     select, allocate, release,      upload,
+                                           download, clear,  wait,     is_on_device, room};
 
 }  // namespace unet::UNET_GPU

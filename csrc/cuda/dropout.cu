@@ -8,10 +8,11 @@ namespace unet::UNET_GPU {
 namespace {
 
 __global__ void draw(std::ptrdiff_t blocks, MaskKey key, std::uint32_t threshold, MaskSpan mask) {
+  const std::uint64_t iteration = key.iteration + (key.further != nullptr ? *key.further : 0);
   for_flat(blocks, [&](std::ptrdiff_t block) {
     const PhiloxBlock random =
-        philox4x32({{std::uint32_t(block), key.layer, std::uint32_t(key.iteration),
-                     std::uint32_t(key.iteration >> 32)}},
+        philox4x32({{std::uint32_t(block), key.layer, std::uint32_t(iteration),
+                     std::uint32_t(iteration >> 32)}},
                    key.seed);
     for (int i = 0; i < 4 && 4 * block + i < mask.size; ++i) {
       mask.data[4 * block + i] = random.word[i] >= threshold;

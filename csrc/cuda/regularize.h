@@ -1,4 +1,4 @@
-// The gradient of a parameter as the solvers use it: scaled and regularized.
+// What the solvers share: a parameter's gradient, scaled and regularized, and the rate.
 #pragma once
 
 #include "cuda/language.h"
@@ -13,6 +13,11 @@ __device__ __forceinline__ float regularized(const Step& step, float diff, float
   const float sign = float(weight > 0.0f) - float(weight < 0.0f);
   const float decayed = step.regularization == Regularization::kL2 ? weight : sign;
   return step.scale * diff + step.weight_decay * decayed;
+}
+
+template <class Step>
+__device__ __forceinline__ float rate_of(const Step& step) {
+  return step.rate_factor != nullptr ? step.rate * *step.rate_factor : step.rate;
 }
 
 }  // namespace

@@ -8,9 +8,10 @@ namespace {
 
 __global__ void update(std::ptrdiff_t size, SgdStep step, float* weight, float* diff,
                        float* history) {
+  const float rate = rate_of(step);
   for_flat(size, [&](std::ptrdiff_t i) {
     const float w = weight[i];
-    const float h = step.momentum * history[i] + step.rate * regularized(step, diff[i], w);
+    const float h = step.momentum * history[i] + rate * regularized(step, diff[i], w);
     history[i] = h;
     weight[i] = w - h;
     if (step.keep_update) diff[i] = h;

@@ -10,6 +10,7 @@ void adam_update(const Context& ctx, AdamStep step, Span weight, Span diff, Span
                             ", history " + std::to_string(history.size) + ", history2 " +
                             std::to_string(history2.size) + ")");
   }
+  if (ctx.device == Device::kCpu && step.rate_factor != nullptr) step.rate *= *step.rate_factor;
   dispatch(UNET_TWINS(adam_update), ctx, step, weight, diff, history, history2);
 }
 

@@ -25,6 +25,9 @@ struct AdamStep {
   float rate = 0, momentum = 0, momentum2 = 0, delta = 0, weight_decay = 0, scale = 1;
   Regularization regularization = Regularization::kL2;
   bool keep_update = false;
+  // Null, or a number on the device of the call that multiplies `rate`: a graph that is replayed
+  // reads it anew each time.
+  const float* rate_factor = nullptr;
 };
 
 UNET_OP(adam_update,

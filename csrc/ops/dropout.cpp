@@ -18,6 +18,7 @@ void dropout_mask(const Context& ctx, float ratio, MaskKey key, MaskSpan mask) {
   if (mask.size > kMaxElements) {
     fail("dropout_mask", "a mask may have 2^34 elements, not " + std::to_string(mask.size));
   }
+  if (ctx.device == Device::kCpu && key.further != nullptr) key.iteration += *key.further;
   dispatch(UNET_TWINS(dropout_mask), ctx, ratio, key, mask);
 }
 

@@ -24,6 +24,9 @@ using MaskSpan = BasicSpan<std::uint8_t>;
 struct MaskKey {
   std::uint64_t seed = 0, iteration = 0;
   std::uint32_t layer = 0;
+  // Null, or a number on the device of the call that is added to `iteration`: a graph that is
+  // replayed reads it anew each time.
+  const std::uint64_t* further = nullptr;
 };
 
 UNET_OP(dropout_mask, void(const Context&, float ratio, MaskKey key, MaskSpan mask));

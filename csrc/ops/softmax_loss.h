@@ -14,10 +14,15 @@
 //   kNone           1                                     all of these max(1, Z)
 //   kWeightSum      the sum of w over pixels not ignored; if that is 0, loss and diff are 0
 //
+// The loss is returned or, where `loss` is given, left there. Then a device does not wait: it
+// returns 0 and takes a pixel with a bad label as ignored, but makes the loss NaN; the same call
+// without `loss` tells which label it was.
+//
 // Fused because the gradient of the pair is p - onehot, with nothing to divide by a small p, and
 // because p need not be stored.
 //
-// Shapes    score, bottom_diff, prob (N,C,H,W); label, weight (N,1,H,W)
+// Shapes    score, bottom_diff, prob (N,C,H,W); label, weight (N,1,H,W); loss, loss_diff one float,
+//           or null: loss_diff multiplies loss_weight
 // Ranges    labels are whole numbers in [0, C) or `ignore_label`; weights as they come
 // Writes    bottom_diff and prob with =, each only if its data is not null
 // In place  bottom_diff or prob may be score
@@ -46,9 +51,9 @@ struct SoftmaxLoss {
   std::ptrdiff_t bad_label = -1;  // first pixel, (n*H + h)*W + w, whose label is none, or -1
 };
 
-UNET_OP(softmax_loss, SoftmaxLoss(const Context&, const SoftmaxLossSetting& setting,
-                                  ConstView score, ConstView label, ConstView weight,
-                                  Span workspace, View bottom_diff, View prob));
+UNET_OP(softmax_loss, SoftmaxLoss(const Context&, SoftmaxLossSetting setting, ConstView score,
+                                  ConstView label, ConstView weight, ConstSpan loss_diff,
+                                  Span workspace, Span loss, View bottom_diff, View prob));
 
 // Floats of workspace that softmax_loss needs for N images of H rows of W pixels.
 std::ptrdiff_t softmax_loss_workspace(int N, int H, int W);

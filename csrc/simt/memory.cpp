@@ -16,7 +16,7 @@ constexpr std::size_t kPage = 4096;
 std::size_t mapped_bytes(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 std::map<const char*, Allocation> allocations;  // by the beginning
-int accesses = 0;                                // that live
+int accesses = 0;                               // that live
 
 void protect_all(int protection) {
   for (auto& [begin, allocation] : allocations) {

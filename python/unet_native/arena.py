@@ -10,6 +10,9 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_native import device_array
+from unet_native._core import Context
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -108,8 +111,13 @@ def excess(nbytes: int) -> str:
     return f"takes {nbytes / 1e9:.0f} GB of memory, where this machine has {memory / 1e9:.0f} GB"
 
 
-def allocate(nbytes: int) -> NDArray[np.uint8]:
-    """`nbytes` of zeros, aligned. The system maps their pages when they are first written."""
+def allocate(nbytes: int, context: Context | None = None) -> NDArray[np.uint8]:
+    """`nbytes` of zeros, aligned, on the device of `context`.
+
+    On the CPU the system maps their pages when they are first written.
+    """
+    if context is not None and context.device != "cpu":
+        return device_array.zeros(nbytes, context)
     memory = np.zeros(nbytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + nbytes]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from unet_native import arena
 from unet_native.observed import ObservableArray
+from unet_native.ops import Context
 from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
 
@@ -49,17 +50,30 @@ class Blob:
     net is reshaped. `diff` is None where the net's plan keeps none.
     """
 
-    __slots__ = ("_arrays", "_resizable")
+    __slots__ = ("_arrays", "_context", "_resizable")
 
-    def __init__(self, data: Array | None, diff: Array | None, *, resizable: bool = False):
+    def __init__(
+        self,
+        data: Array | None,
+        diff: Array | None,
+        *,
+        resizable: bool = False,
+        context: Context | None = None,
+    ):
         self._arrays = {"data": ObservableArray(data), "diff": ObservableArray(diff)}
         self._resizable = resizable
+        self._context = context
 
     @classmethod
-    def zeros(cls, shape: Shape, *, resizable: bool = False) -> Blob:
-        """A blob with memory of its own, as the inputs of a net have."""
-        data, diff = (shaped(np.zeros(prod(shape), np.float32), shape) for _ in range(2))
-        return cls(data, diff, resizable=resizable)
+    def zeros(
+        cls, shape: Shape, *, resizable: bool = False, context: Context | None = None
+    ) -> Blob:
+        """A blob with memory of its own, on the device of `context`, as the inputs of a net have."""
+        data, diff = (
+            shaped(arena.allocate(4 * prod(shape), context).view(np.float32), shape)
+            for _ in range(2)
+        )
+        return cls(data, diff, resizable=resizable, context=context)
 
     @property
     def data(self) -> Array:
@@ -109,7 +123,7 @@ class Blob:
             )
         if why := arena.excess(8 * prod(shape)):
             raise ValueError(f"a blob of shape {shape} {why}")
-        fresh = Blob.zeros(shape)
+        fresh = Blob.zeros(shape, context=self._context)
         self.bind(data=fresh.data, diff=fresh.diff)
 
     # --- the two homes of an array, see unet_native.observed; what: "data", "diff" ---
@@ -143,7 +157,7 @@ class Blob:
 
 
 class ObservedBlob(Blob):
-    """What a user of an observable net sees of `blob`: the same arrays, in C order.
+    """What the user of an observable net, or of one on a device, sees of `blob`: in C order.
 
     `data` and `diff` are C-contiguous, may be read and written in any way, and stay the same
     objects until the net is reshaped. Shapes can be asked for at no cost.
@@ -154,6 +168,7 @@ class ObservedBlob(Blob):
     def __init__(self, blob: Blob):
         self._arrays = blob._arrays
         self._resizable = blob._resizable
+        self._context = blob._context
 
     @property
     def data(self) -> Array:

@@ -49,12 +49,10 @@ class DeviceArray(np.ndarray):
             _upload(target, value)
 
     def reshape(self, *shape, order: str = "C") -> DeviceArray:
-        """A view; raises AttributeError where numpy would need a copy."""
-        if order != "C":
-            raise TypeError("on a device, arrays are reshaped in C order")
-        view = self.view()
-        view.shape = shape[0] if len(shape) == 1 else shape
-        return view
+        """A view of an array in C order; raises ValueError for another, which needs a copy."""
+        if order != "C" or not self.flags.c_contiguous:
+            raise ValueError("on a device, only arrays in C order can be reshaped")
+        return super().reshape(*shape)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
         if out is None:

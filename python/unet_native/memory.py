@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unet_native import arena
 from unet_native.blob import Blob, shaped
 from unet_native.layers import Layer
+from unet_native.ops import Context
 from unet_native.ops.arrays import Array
 from unet_native.parameters import param_shaped
 from unet_native.plan import Key, Plan
@@ -18,11 +19,11 @@ from unet_native.spec import Shape
 
 
 class Memory:
-    """An arena of zeros, cut up as `plan` says."""
+    """An arena of zeros on the device of `context`, cut up as `plan` says."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, context: Context | None = None):
         self._plan = plan
-        self._arena = arena.allocate(plan.bytes)
+        self._arena = arena.allocate(plan.bytes, context)
 
     def workspace(self, layer: Layer, step: str) -> Array | None:
         """Scratch memory of one pass of a layer; None if it needs none."""

@@ -82,12 +82,18 @@ class Net(ParameterExchange):
         first_shapes = self._graph.shapes({})
         self._make_plan(plan, first_shapes)
         self._all_blobs = OrderedDict(
-            (name, Blob.zeros(shape, resizable=True) if name in self.inputs else Blob(None, None))
+            (
+                name,
+                Blob.zeros(shape, resizable=True, context=context)
+                if name in self.inputs
+                else Blob(None, None),
+            )
             for name, shape in first_shapes.items()
         )
         seen = {*self.inputs, *self.outputs} if lean else first_shapes.keys()
+        as_they_are = lean and self._execution.is_on_host
         self.blobs = OrderedDict(
-            (k, blob if lean else ObservedBlob(blob))
+            (k, blob if as_they_are else ObservedBlob(blob))
             for k, blob in self._all_blobs.items()
             if k in seen
         )
@@ -104,7 +110,7 @@ class Net(ParameterExchange):
             diffs=not self._transient and (phase == "TRAIN" or not lean),
         )
         for layer in self.layers:
-            layer.blobs = layer.params if lean else [ObservedBlob(b) for b in layer.params]
+            layer.blobs = layer.params if as_they_are else [ObservedBlob(b) for b in layer.params]
         self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
         self._inner_params = {layer.name: layer.params for layer in self.layers if layer.params}
         self._bind()
@@ -189,7 +195,7 @@ class Net(ParameterExchange):
             blob.bind(data=None, diff=None)
         for layer in self.layers:
             layer.release()
-        memory = Memory(self.plan)
+        memory = Memory(self.plan, self._execution.context)
         memory.bind(self.layers, own)
         self._kept = {name: self._all_blobs[name].data for name in self.plan.repeated}
         self._again = {name: memory.again(name) for name in self.plan.repeated}

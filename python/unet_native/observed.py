@@ -16,7 +16,8 @@ it may have written. A pass that fails pushes nothing, so what a user wrote surv
 An array that nobody has looked at costs nothing, and one whose inner memory already has C order
 (one channel, one pixel, a vector) is its own twin. Nets that share a parameter share both homes.
 The lean plan hands out inner arrays: writing into one that an observable net shares has no effect
-once a user has looked at it there.
+once a user has looked at it there. On a device every net hands out observed arrays, which lie on
+the host: each array that was looked at is copied before and after every pass that concerns it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unet_native.device_array import is_on_host
 from unet_native.ops.arrays import Array
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class ObservableArray:
 
     def observe(self) -> Array:
         """The observed array, C-contiguous; the same object every time."""
-        if self.inner.flags.c_contiguous:
+        if self.inner.flags.c_contiguous and is_on_host(self.inner):
             return self.inner
         if self._twin is None:
             self._twin = self.inner.copy(order="C")

@@ -71,8 +71,10 @@ def like(parameters: list[Parameter]) -> list[Array]:
 
 
 def _in_arena(parameters: list[Parameter], shapes: list[Shape]) -> list[Array]:
+    """On the device of the parameters' layers."""
     sizes = [arena.aligned(4 * prod(shape)) for shape in shapes]
-    memory = arena.allocate(sum(sizes)).view(np.float32)
+    context = parameters[0].layer.execution.context if parameters else None
+    memory = arena.allocate(sum(sizes), context).view(np.float32)
     arrays, start = [], 0
     for param, shape, size in zip(parameters, shapes, sizes, strict=True):
         arrays.append(param_shaped(memory[start : start + prod(shape)], param.layer, shape))

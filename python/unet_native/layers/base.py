@@ -40,6 +40,10 @@ class Execution:
     context: Context | None = None
     iteration: int = 0
 
+    @property
+    def is_on_host(self) -> bool:
+        return self.context is None or self.context.device == "cpu"
+
 
 @dataclass(frozen=True)
 class CoordinateMap:

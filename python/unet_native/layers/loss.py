@@ -70,12 +70,12 @@ class SoftmaxWithLoss(Layer):
             return 1.0 if top == 0 else 0.0
         return super().loss_weight(top)
 
-    def _run(self, **wanted) -> float:
+    def _run(self, **wanted) -> None:
         score = with_four_axes(self.bottom[0].data)
         n, _, h, w = score.shape
         per_pixel: list[Array] = [blob.data.reshape(n, 1, h, w) for blob in self.bottom[1:]]
         try:
-            result = ops.softmax_loss(
+            ops.softmax_loss(
                 score,
                 *per_pixel,
                 normalization=self.normalization,
@@ -86,12 +86,14 @@ class SoftmaxWithLoss(Layer):
             )
         except ValueError as error:  # a label: all else was checked when the net was built
             raise self.refuse_data(str(error)) from None
-        return result.loss
 
     def forward(self) -> None:
         prob = with_four_axes(self.top[1].data) if len(self.top) > 1 else None
-        self.top[0].data[...] = self._run(with_diff=False, prob_out=prob)
+        self._run(with_diff=False, prob_out=prob, loss_out=self.top[0].data)
 
     def backward_data(self) -> None:
-        loss_weight = float(self.top[0].diff)
-        self._run(out=with_four_axes(self.bottom_diffs[0]), loss_weight=loss_weight)
+        self._run(out=with_four_axes(self.bottom_diffs[0]), loss_diff=self.top[0].diff)
+
+    def check_labels(self) -> None:
+        """Raises UserError if a label is none: on a device, the passes themselves do not look."""
+        self._run(with_diff=False)

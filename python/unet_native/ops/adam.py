@@ -17,7 +17,8 @@ def adam_update(
     history2: Array,
     *,
     rate: float,
-    step: int,
+    rate_factor: Array | None = None,
+    step: int | None = None,
     momentum: float = 0.9,
     momentum2: float = 0.999,
     delta: float = 1e-8,
@@ -39,13 +40,11 @@ def adam_update(
     weight, diff, history, history2: float32 of one shape and one memory order, dense. With
     `keep_update`, diff becomes the update, as Caffe leaves it; else it stays. rate and weight_decay
     come multiplied by the parameter's lr_mult and decay_mult; scale is 1/iter_size times the factor
-    of clipping. Raises ValueError for a step below 1. Source: Caffe adam_solver.cpp.
+    of clipping. rate_factor: one float32 that multiplies rate, and that a replayed graph reads
+    anew; with step None, it holds :func:`adam_correction` as well. Raises ValueError for a step
+    below 1. Source: Caffe adam_solver.cpp.
     """
-    if step < 1:
-        raise ValueError(f"adam_update: step counts from 1, got {step}")
-    # As float32 has them: 1 - 0.999 differs from that of the real number in the fifth digit.
-    momentum, momentum2 = float(np.float32(momentum)), float(np.float32(momentum2))
-    correction = sqrt(1 - momentum2**step) / (1 - momentum**step)
+    correction = 1.0 if step is None else adam_correction(step, momentum, momentum2)
     arrays = {"weight": weight, "diff": diff, "history": history, "history2": history2}
     _core.adam_update(
         context_or_default(context),
@@ -58,4 +57,17 @@ def adam_update(
         scale,
         regularization,
         keep_update,
+        rate_factor,
     )
+
+
+def adam_correction(step: int, momentum: float = 0.9, momentum2: float = 0.999) -> float:
+    """sqrt(1 - momentum2^step) / (1 - momentum^step): what the histories' start from 0 costs.
+
+    Raises ValueError for a step below 1.
+    """
+    if step < 1:
+        raise ValueError(f"adam_update: step counts from 1, got {step}")
+    # As float32 has them: 1 - 0.999 differs from that of the real number in the fifth digit.
+    momentum, momentum2 = float(np.float32(momentum)), float(np.float32(momentum2))
+    return sqrt(1 - momentum2**step) / (1 - momentum**step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unet_native import _core
 from unet_native.ops.arrays import Array, Mask, channels_last, context_or_default, empty
@@ -14,6 +15,7 @@ def dropout_mask(
     *,
     seed: int,
     iteration: int = 0,
+    further: NDArray[np.uint64] | None = None,
     layer: int = 0,
     out: Mask | None = None,
     context: _core.Context | None = None,
@@ -21,13 +23,20 @@ def dropout_mask(
     """A uint8 mask for a blob of `shape` (N, C, H, W): 1 with probability 1 - ratio, else 0.
 
     A pure function of the arguments: the same on every machine, for any number of threads.
-    ratio: 0 <= ratio < 1. seed, iteration: 64-bit unsigned; layer: 32-bit unsigned. `out` must be
+    ratio: 0 <= ratio < 1. seed, iteration: 64-bit unsigned; layer: 32-bit unsigned. further: one
+    number that is added to iteration, and that a replayed graph reads anew. `out` must be
     dense channels-last. Random numbers: Philox4x32-10 (Salmon et al., SC 2011); element i in
     channels-last order takes word i % 4 of block i // 4.
     """
     mask = empty(shape, np.uint8) if out is None else out
     _core.dropout_mask(
-        context_or_default(context), ratio, seed, iteration, layer, mask.transpose(0, 2, 3, 1)
+        context_or_default(context),
+        ratio,
+        seed,
+        iteration,
+        further,
+        layer,
+        mask.transpose(0, 2, 3, 1),
     )
     return mask
 

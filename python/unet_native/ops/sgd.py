@@ -12,6 +12,7 @@ def sgd_update(
     history: Array,
     *,
     rate: float,
+    rate_factor: Array | None = None,
     momentum: float,
     weight_decay: float = 0.0,
     regularization: str = "L2",
@@ -28,6 +29,7 @@ def sgd_update(
     weight, diff, history: float32 of one shape and one memory order, dense. With `keep_update`,
     diff becomes history, as Caffe leaves it; else it stays. rate and weight_decay come multiplied
     by the parameter's lr_mult and decay_mult; scale is 1/iter_size times the factor of clipping.
+    rate_factor: one float32 that multiplies rate, and that a replayed graph reads anew.
     Source: Caffe sgd_solver.cpp.
     """
     arrays = {"weight": weight, "diff": diff, "history": history}
@@ -40,4 +42,5 @@ def sgd_update(
         scale,
         regularization,
         keep_update,
+        rate_factor,
     )

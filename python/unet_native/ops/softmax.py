@@ -63,10 +63,12 @@ def softmax_loss(
     normalization: str = "VALID",
     ignore_label: int | None = None,
     loss_weight: float = 1.0,
+    loss_diff: Array | None = None,
     with_diff: bool = True,
     with_prob: bool = False,
     out: Array | None = None,
     prob_out: Array | None = None,
+    loss_out: Array | None = None,
     workspace: Array | None = None,
     context: _core.Context | None = None,
 ) -> SoftmaxLoss:
@@ -88,6 +90,10 @@ def softmax_loss(
     with_diff, with_prob: whether bottom_diff and p are wanted; out, prob_out: arrays for them, of
     which one may be `score` (in place). workspace: :func:`softmax_loss_workspace_bytes`.
 
+    loss_out: one float32 for the loss, which is then not returned on a device: there the call does
+    not wait, and a label that is none makes the loss NaN instead of raising. loss_diff: one float32
+    that multiplies loss_weight.
+
     Raises ValueError for any other label, with the place of the first one.
     Source: Caffe softmax_loss_layer.cpp; Ronneberger et al. 2015, section 3 (E = sum w log p there
     lacks its minus).
@@ -106,7 +112,9 @@ def softmax_loss(
         normalization,
         ignore_label,
         loss_weight,
+        loss_diff,
         workspace_of(softmax_loss_workspace_bytes(score.shape), workspace),
+        loss_out,
         bottom_diff,
         prob,
     )
