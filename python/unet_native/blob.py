@@ -68,7 +68,7 @@ class Blob:
     def zeros(
         cls, shape: Shape, *, resizable: bool = False, context: Context | None = None
     ) -> Blob:
-        """A blob with memory of its own, on the device of `context`, as the inputs of a net have."""
+        """A blob with memory of its own on the device of `context`, as a net's inputs have."""
         data, diff = (
             shaped(arena.allocate(4 * prod(shape), context).view(np.float32), shape)
             for _ in range(2)

@@ -87,7 +87,15 @@ def _computed_on_host(name: str):
 
 
 for _name in (
-    *("__float__", "__int__", "__bool__", "__reduce_ex__", "__deepcopy__", "__copy__", "__format__"),
+    *(
+        "__float__",
+        "__int__",
+        "__bool__",
+        "__reduce_ex__",
+        "__deepcopy__",
+        "__copy__",
+        "__format__",
+    ),
     *("all", "any", "argmax", "argmin", "astype", "clip", "cumsum", "dot", "dump", "dumps"),
     *("flatten", "item", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "round"),
     *("sort", "std", "sum", "take", "tobytes", "tofile", "tolist", "var"),

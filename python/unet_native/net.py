@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from math import prod
+from math import isnan, prod
 from time import perf_counter
 
 import numpy as np
@@ -44,9 +44,12 @@ class Net(ParameterExchange):
                to its `on_param_diff`
     shapes     of inputs, by blob name, in place of those in `spec`: data=(1, 1, 572, 572)
 
-    Attributes beyond pycaffe's: `spec`, `phase`, `plan`, `parameters` (all, in order) and `loss`
-    (weighted sum of the last forward pass), and `on_step`, called after each pass of a layer with
-    its name, the pass and the seconds it took.
+    Attributes beyond pycaffe's: `spec`, `phase`, `plan`, `parameters` (all, in order), and
+    `on_step`, called after each pass of a layer with its name, the pass and the seconds it took
+    (on a device, until it was launched).
+
+    With a `context` on a device all blobs lie there, and whoever reads one sees a copy
+    (unet_native.observed).
     """
 
     def __init__(
@@ -65,7 +68,8 @@ class Net(ParameterExchange):
     ):
         self.spec = spec = spec.with_input_shapes(shapes)
         self.phase = phase
-        self.loss = 0.0
+        self._loss: float | None = 0.0
+        self._loss_layers: list[Layer] = []
         self.on_step: Callable[[str, str, float], None] | None = None
         seed = secrets.randbits(63) if seed is None else seed
         self._execution = Execution(phase, seed, algorithm, context)
@@ -209,6 +213,24 @@ class Net(ParameterExchange):
     # --- running ---
 
     @property
+    def loss(self) -> float:
+        """The weighted sum of the losses of the last forward pass; a device is waited for.
+
+        On a device this is what raises UserError for a label that is none.
+        """
+        if self._loss is None:
+            self._loss = sum(
+                weight * float(blob.data.sum())
+                for layer in self._loss_layers
+                for i, blob in enumerate(layer.top)
+                if (weight := layer.loss_weight(i))
+            )
+            if isnan(self._loss) and not self._execution.is_on_host:
+                for layer in self._loss_layers:
+                    layer.check_labels()
+        return self._loss
+
+    @property
     def seed(self) -> int:
         """Decides, with `iteration`, the dropout masks."""
         return self._execution.seed
@@ -246,6 +268,8 @@ class Net(ParameterExchange):
             for name, value in inputs.items():
                 _assign(self._all_blobs[name].latest("data"), value, name)
         self.reshape()
+        if not self._execution.is_on_host:
+            self._execution.iteration_there[...] = self.iteration
         tops = self.outputs if end is None else self.layer_dict[end].spec.top
         wanted = self._visible([*tops, *(blobs or ())])
         running = self.layers[first : last + 1]
@@ -257,12 +281,9 @@ class Net(ParameterExchange):
                 continue  # the layer before has applied it
             self._forward(position, fuse=position < last)
         observed.after_forward(running)
-        self.loss = sum(
-            weight * float(blob.data.sum())
-            for layer in running
-            for i, blob in enumerate(layer.top)
-            if (weight := layer.loss_weight(i))
-        )
+        self._loss, self._loss_layers = None, running
+        if self._execution.is_on_host:
+            self._loss = self.loss
         if first == 0:
             self.iteration += 1
         return {name: self.blobs[name].data for name in wanted}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unet_native.device_array import on_host
 from unet_native.errors import UserError
 from unet_native.files import write_atomically
 from unet_native.net import Net
@@ -226,7 +227,7 @@ def _write(
             file.write(len(text).to_bytes(8, "little"))
             file.write(text)
             for array in tensors.values():  # one at a time: their C-ordered copies take memory
-                file.write(np.ascontiguousarray(array, "<f4").data)
+                file.write(np.ascontiguousarray(on_host(array), "<f4").data)
 
     return write_atomically(path, write)
 

@@ -25,7 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unet_native import ops, parameters
+from unet_native import arena, ops, parameters
+from unet_native.device_array import on_host
 from unet_native.net import Net
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array, flat_memory
@@ -120,6 +121,8 @@ class SGDSolver:
         self._history_of = {
             param: self.history[i::count] for i, param in enumerate(self.net.parameters)
         }
+        on_host = context is None or context.device == "cpu"
+        self._rate_there = None if on_host else arena.allocate(4, context).view(np.float32)
         self.iter = 0
         self.current_step = 0
         self.loss = 0.0
@@ -314,7 +317,13 @@ class SGDSolver:
         rate = self._schedule.rate(self.iter, self.current_step)
         if self._displays:
             self.observer.rated(self, rate)
+        if self._rate_there is not None:
+            self._rate_there[...] = rate * self._correction()
         return rate
+
+    def _correction(self) -> float:
+        """What the update multiplies the rate by in this iteration."""
+        return 1.0
 
     def _clipping(self) -> float:
         """The factor that brings the norm of all diffs together down to clip_gradients."""
@@ -330,12 +339,14 @@ class SGDSolver:
     def _update(
         self, param: Parameter, rate: float, scale: float = 1.0, keep_update: bool = False
     ) -> None:
-        s = self.settings
+        s, there = self.settings, self._rate_there
+        factor = rate * self._correction() if there is None else 1.0
         self._apply(
             param.inner.data,
             param.inner.diff,
             *self._history_of[param],
-            rate=rate * param.spec.lr_mult,
+            rate=factor * param.spec.lr_mult,
+            rate_factor=there,
             weight_decay=s.weight_decay * param.spec.decay_mult,
             regularization=s.regularization_type,
             scale=scale,
@@ -357,6 +368,10 @@ class AdamSolver(SGDSolver):
 
     histories = 2
 
+    def _correction(self) -> float:
+        s = self.settings
+        return ops.adam_correction(self.iter + 1, s.momentum, s.momentum2)
+
     def _apply(self, weight: Array, diff: Array, history: Array, history2: Array, **how) -> None:
         s = self.settings
         ops.adam_update(
@@ -364,7 +379,7 @@ class AdamSolver(SGDSolver):
             diff,
             history,
             history2,
-            step=self.iter + 1,
+            step=None,
             momentum=s.momentum,
             momentum2=s.momentum2,
             delta=s.delta,
@@ -388,6 +403,6 @@ def make_solver(settings: SolverSettings, spec: NetSpec, **options) -> SGDSolver
 
 def _sum_of_squares(array: Array) -> float:
     """In double precision and one fixed order, whatever the number of threads."""
-    flat, block = flat_memory(array, "diff"), 1 << 18
+    flat, block = flat_memory(on_host(array), "diff"), 1 << 18
     blocks = (flat[start : start + block] for start in range(0, flat.size, block))
     return float(sum(np.square(block, dtype=np.float64).sum() for block in blocks))

@@ -32,6 +32,7 @@ from unet_native.caffe.wire import (
     number_field,
     varint,
 )
+from unet_native.device_array import on_host
 from unet_native.errors import UserError
 from unet_native.files import write_atomically
 
@@ -105,7 +106,7 @@ def write_pieces(path: str | os.PathLike[str], kind: str, pieces: Iterable[Piece
         with open(temporary, "wb") as file:
             for piece in pieces:
                 if not isinstance(piece, bytes):
-                    piece = np.ascontiguousarray(piece, "<f4").data
+                    piece = np.ascontiguousarray(on_host(piece), "<f4").data
                 file.write(piece)
 
     return write_atomically(path, write)

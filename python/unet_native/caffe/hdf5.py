@@ -39,6 +39,7 @@ from unet_native.caffe.stored import (
     quoted,
 )
 from unet_native.caffe.whole_file import HDF5_MAGIC, damaged, size_of
+from unet_native.device_array import on_host
 from unet_native.errors import UserError
 from unet_native.files import write_atomically
 
@@ -245,7 +246,9 @@ def _write(path: Path, writer: Callable[[h5py.File], None]) -> Path:
 
 def _write_array(group: h5py.Group, name: str, array: NDArray) -> None:
     dtype = "<i4" if array.dtype == np.int32 else "<f4"
-    group.create_dataset(name, data=np.ascontiguousarray(array, dtype).reshape(array.shape))
+    group.create_dataset(
+        name, data=np.ascontiguousarray(on_host(array), dtype).reshape(array.shape)
+    )
 
 
 def _write_text(file: h5py.File, name: str, text: str) -> None:

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import NDArray
 
+from unet_native import device_array
 from unet_native.blob import Blob
 from unet_native.errors import UserError
 from unet_native.ops import Context
@@ -31,7 +33,8 @@ class Execution:
     """How the layers of one net run.
 
     `iteration` counts the forward passes of a training run: together with `seed` and the layer's
-    index it decides which dropout mask is drawn.
+    index it decides which dropout mask is drawn. `iteration_there` is the same number where a
+    device reads it, uint64; None on the CPU.
     """
 
     phase: str
@@ -39,6 +42,11 @@ class Execution:
     algorithm: str = "auto"
     context: Context | None = None
     iteration: int = 0
+    iteration_there: NDArray[np.uint64] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.is_on_host:
+            self.iteration_there = device_array.zeros(8, self.context).view(np.uint64)
 
     @property
     def is_on_host(self) -> bool:
@@ -200,3 +208,6 @@ class Layer:
 
     def backward_data(self) -> None:
         """Writes the diffs of those bottoms that `propagate` names to `bottom_diffs`."""
+
+    def check_labels(self) -> None:
+        """Raises UserError if the last forward pass had a label that is none, and did not look."""

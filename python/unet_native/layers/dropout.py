@@ -7,7 +7,7 @@ import numpy as np
 from unet_native import ops
 from unet_native.blob import with_four_axes
 from unet_native.layers.base import Layer
-from unet_native.ops.arrays import Mask
+from unet_native.ops.arrays import Array, Mask
 from unet_native.spec import Shape
 
 
@@ -33,7 +33,7 @@ class Dropout(Layer):
     def forward(self) -> None:
         if not self.drops:
             if not self.in_place:
-                np.copyto(self.top[0].data, self.bottom[0].data)
+                self._copy(self.bottom[0].data, self.top[0].data)
             return
         mask = with_four_axes(self.kept["mask"])
         self.draw(mask)
@@ -45,6 +45,10 @@ class Dropout(Layer):
             context=self.execution.context,
         )
 
+    def _copy(self, source: Array, target: Array) -> None:
+        source, target = with_four_axes(source), with_four_axes(target)
+        ops.crop_forward(source, target.shape[2:], out=target, context=self.execution.context)
+
     def draw(self, mask: Mask) -> None:
         """Fills the mask, (N, C, H, W): 1 keeps an element, 0 drops it."""
         run = self.execution
@@ -52,7 +56,8 @@ class Dropout(Layer):
             mask.shape,
             self.ratio,
             seed=run.seed,
-            iteration=run.iteration,
+            iteration=run.iteration if run.is_on_host else 0,
+            further=run.iteration_there,
             layer=self.index,
             out=mask,
             context=run.context,
@@ -61,7 +66,7 @@ class Dropout(Layer):
     def backward_data(self) -> None:
         if not self.drops:
             if not self.in_place:
-                np.copyto(self.bottom_diffs[0], self.top[0].diff)
+                self._copy(self.top[0].diff, self.bottom_diffs[0])
             return
         ops.dropout_backward(
             with_four_axes(self.top[0].diff),

@@ -17,7 +17,7 @@ A wrong dtype, shape or layout raises ``ValueError`` with the op's name and both
 """
 
 from unet_native._core import Context
-from unet_native.ops.adam import adam_update
+from unet_native.ops.adam import adam_correction, adam_update
 from unet_native.ops.arrays import (
     channels_last,
     empty,
@@ -66,6 +66,7 @@ from unet_native.ops.up_conv2x2 import (
 __all__ = [
     "Context",
     "SoftmaxLoss",
+    "adam_correction",
     "adam_update",
     "channels_last",
     "conv1x1_backward_data",

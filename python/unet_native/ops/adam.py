@@ -41,8 +41,8 @@ def adam_update(
     `keep_update`, diff becomes the update, as Caffe leaves it; else it stays. rate and weight_decay
     come multiplied by the parameter's lr_mult and decay_mult; scale is 1/iter_size times the factor
     of clipping. rate_factor: one float32 that multiplies rate, and that a replayed graph reads
-    anew; with step None, it holds :func:`adam_correction` as well. Raises ValueError for a step
-    below 1. Source: Caffe adam_solver.cpp.
+    anew. step None: rate or rate_factor hold :func:`adam_correction` already. Raises ValueError for
+    a step below 1. Source: Caffe adam_solver.cpp.
     """
     correction = 1.0 if step is None else adam_correction(step, momentum, momentum2)
     arrays = {"weight": weight, "diff": diff, "history": history, "history2": history2}
