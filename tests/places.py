@@ -11,6 +11,7 @@ from unet_native.ops import Context
 #: Test files whose ops have kernels for devices.
 ON_DEVICES = {
     "test_adam",
+    "test_conv1x1",
     "test_conv3x3",
     "test_crop_concat",
     "test_dropout",
@@ -18,6 +19,8 @@ ON_DEVICES = {
     "test_relu",
     "test_sgd",
     "test_softmax",
+    "test_softmax_loss",
+    "test_up_conv2x2",
 }
 SCHEDULES = ("first", "last", "reverse", "random")  # of the SIMT runtime
 

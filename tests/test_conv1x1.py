@@ -9,6 +9,7 @@ import reference
 from closeness import assert_close
 from gradcheck import check_gradient
 from guard import guarded_blob, guarded_dense
+from places import context_of
 from shapes import LAYERS, shape_id
 from unet_native import ops
 
@@ -77,7 +78,7 @@ def test_integers_are_exact(shape, isa):
     bottom, weight, bias, top_diff = (
         rng.integers(-4, 5, x.shape).astype(np.float32) for x in operands(shape)
     )
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     top = ops.conv1x1_forward(bottom, weight, bias, context=context)
     bottom_diff = ops.conv1x1_backward_data(top_diff, weight, context=context)
     diffs = ops.conv1x1_backward_weights(bottom, top_diff, context=context)
@@ -136,7 +137,7 @@ def test_gradient(shape):
 
 def test_nan_stays_visible(isa):
     """Not even the rectifier hides a NaN."""
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     for oc in (2, 40):
         bottom, weight, bias, _ = operands((1, 20, 4, 5, oc))
         bottom[0, 7, 2, 3] = np.nan

@@ -9,6 +9,7 @@ import reference
 from closeness import assert_close
 from gradcheck import check_gradient
 from guard import guarded_blob
+from places import context_of
 from shapes import BLOBS, shape_id
 from unet_native import ops
 
@@ -73,7 +74,7 @@ def test_normalizations(normalization, weighted):
 
 
 def test_outputs_on_request(isa):
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     score, label, weight = problem((2, 3, 5, 21))
     full = ops.softmax_loss(score, label, weight, with_prob=True, context=context)
     plain = ops.softmax_loss(score, label, weight, context=context)
@@ -87,7 +88,7 @@ def test_outputs_on_request(isa):
 
 
 def test_in_place(isa):
-    context = ops.Context(isa=isa, threads=1)
+    context = context_of(isa)
     score, label, weight = problem((2, 3, 5, 21))
     expected = ops.softmax_loss(score, label, weight, with_prob=True, context=context)
     for name, array in (("out", expected.bottom_diff), ("prob_out", expected.prob)):
@@ -167,7 +168,7 @@ def test_bad_label(bad, isa):
             ValueError,
             match=r"softmax_loss: label\[1, 0, 2, 3\] is .*, expected a whole number from 0 to 2$",
         ):
-            ops.softmax_loss(score, label, context=ops.Context(isa=isa, threads=threads))
+            ops.softmax_loss(score, label, context=context_of(isa, threads))
     with pytest.raises(ValueError, match="from 0 to 2 or ignore_label 255"):
         ops.softmax_loss(score, label, ignore_label=255)
 

@@ -53,8 +53,8 @@ void bind_softmax_loss(py::module_& m) {
           arguments.finish();
           return result;
         });
-  m.def("softmax_loss_workspace_bytes", [](int N, int H, int W) {
-    return softmax_loss_workspace(N, H, W) * static_cast<std::ptrdiff_t>(sizeof(float));
+  m.def("softmax_loss_workspace_bytes", [](const Context& ctx, int N, int H, int W) {
+    return softmax_loss_workspace(ctx, N, H, W) * static_cast<std::ptrdiff_t>(sizeof(float));
   });
 }
 

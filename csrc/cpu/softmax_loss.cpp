@@ -21,52 +21,20 @@ struct RowSums {
   loose_double bad_label;  // first column whose label is none, or -1
 };
 
-struct Labels {
-  const SoftmaxLossSetting& setting;
-  int classes;
-
-  bool ignored(float label) const {
-    return setting.has_ignore_label && label == static_cast<float>(setting.ignore_label);
-  }
-  bool valid(float label) const {
-    return label >= 0.0f && label < static_cast<float>(classes) &&
-           label == static_cast<float>(static_cast<int>(label));
-  }
-};
-
-void sum_row(const Labels& labels, ConstView label, ConstView weight, int n, int h, RowSums* sums) {
+void sum_row(const SoftmaxLossSetting& setting, int classes, ConstView label, ConstView weight,
+             int n, int h, RowSums* sums) {
   double total = 0;
   int valid = 0, bad = -1;
   for (int w = 0; w < label.w; ++w) {
     const float l = *label.pixel(n, h, w);
-    if (labels.ignored(l)) continue;
-    if (!labels.valid(l) && bad < 0) bad = w;
+    if (is_ignored(setting, l)) continue;
+    if (!is_class(l, classes) && bad < 0) bad = w;
     ++valid;
     if (weight.data) total += *weight.pixel(n, h, w);
   }
   sums->valid = valid;
   sums->weight = weight.data ? total : valid;
   sums->bad_label = bad;
-}
-
-double normalizer(Normalization normalization, ConstView score, double valid, double weight) {
-  double z = 1;
-  switch (normalization) {
-    case Normalization::kFull:
-      z = static_cast<double>(score.n) * score.h * score.w;
-      break;
-    case Normalization::kValid:
-      z = valid;
-      break;
-    case Normalization::kBatchSize:
-      z = score.n;
-      break;
-    case Normalization::kNone:
-      break;
-    case Normalization::kWeightSum:
-      return weight;
-  }
-  return max(z, 1.0);
 }
 
 // Blob pointers of a block of pixels; null where an output is not wanted.
@@ -77,7 +45,8 @@ struct Block {
 
 // Writes the outputs of `count` <= kLanes pixels; returns the weighted sum of their losses or,
 // without weights, leaves each in `nll`.
-[[gnu::always_inline]] inline double loss_of_block(const Block& at, const Labels& labels,
+[[gnu::always_inline]] inline double loss_of_block(const Block& at,
+                                                   const SoftmaxLossSetting& setting,
                                                    ConstView score, ConstView label,
                                                    ConstView weight, View diff, View prob, int n,
                                                    int h, int w, int count, float scale,
@@ -87,7 +56,7 @@ struct Block {
   bool counts[kLanes] = {};
   for (int i = 0; i < count; ++i) {
     target[i] = *label.pixel(n, h, w + i);
-    counts[i] = !labels.ignored(target[i]);
+    counts[i] = !is_ignored(setting, target[i]);
     if (counts[i]) factor[i] = weight.data ? *weight.pixel(n, h, w + i) : 1.0f;
     if (!counts[i]) target[i] = -1.0f;
   }
@@ -145,24 +114,25 @@ SoftmaxLoss softmax_loss(const Context& ctx, SoftmaxLossSetting setting, ConstVi
                          ConstView label, ConstView weight, ConstSpan, Span workspace, Span,
                          View bottom_diff, View prob) {
   const int H = score.h, W = score.w, rows = score.n * H;
-  const Labels labels{setting, score.c};
   RowSums* const sums = reinterpret_cast<RowSums*>(workspace.data);
   float* const nll = workspace.data + rows * (sizeof(RowSums) / sizeof(float));
 
 #pragma omp parallel for schedule(static) num_threads(threads_for(ctx, score.count()))
   for (int row = 0; row < rows; ++row) {
-    sum_row(labels, label, weight, row / H, row % H, &sums[row]);
+    sum_row(setting, score.c, label, weight, row / H, row % H, &sums[row]);
   }
   double valid = 0, weights = 0;
   for (int row = 0; row < rows; ++row) {
     if (sums[row].bad_label >= 0) {
-      return {0, static_cast<std::ptrdiff_t>(row) * W +
-                     static_cast<std::ptrdiff_t>(sums[row].bad_label)};
+      const int column = static_cast<int>(sums[row].bad_label);
+      return {0, static_cast<std::ptrdiff_t>(row) * W + column,
+              *label.pixel(row / H, row % H, column)};
     }
     valid += sums[row].valid;
     weights += sums[row].weight;
   }
-  const double z = normalizer(setting.normalization, score, valid, weights);
+  const double z =
+      normalizer(setting.normalization, score.n, static_cast<double>(rows) * W, valid, weights);
   const float scale = z == 0 ? 0.0f : static_cast<float>(setting.loss_weight / z);
 
 #pragma omp parallel for schedule(static) num_threads(threads_for(ctx, score.count()))
@@ -173,7 +143,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, SoftmaxLossSetting setting, ConstVi
       const Block at{score.pixel(n, h, w), bottom_diff.data ? bottom_diff.pixel(n, h, w) : nullptr,
                      prob.data ? prob.pixel(n, h, w) : nullptr};
       loss +=
-          loss_of_block(at, labels, score, label, weight, bottom_diff, prob, n, h, w,
+          loss_of_block(at, setting, score, label, weight, bottom_diff, prob, n, h, w,
                         min(kLanes, W - w), scale, nll + static_cast<std::ptrdiff_t>(row) * W + w);
     }
     sums[row].valid = loss;
@@ -181,11 +151,15 @@ SoftmaxLoss softmax_loss(const Context& ctx, SoftmaxLossSetting setting, ConstVi
   if (weight.data == nullptr) {
     float loss = 0;
     for (std::ptrdiff_t i = 0; i < static_cast<std::ptrdiff_t>(rows) * W; ++i) loss += nll[i];
-    return {z == 0 ? 0 : loss / static_cast<float>(z), -1};
+    return {z == 0 ? 0 : loss / static_cast<float>(z)};
   }
   double loss = 0;
   for (int row = 0; row < rows; ++row) loss += sums[row].valid;
-  return {z == 0 ? 0 : loss / z, -1};
+  return {z == 0 ? 0 : loss / z};
+}
+
+std::ptrdiff_t softmax_loss_workspace(const Context&, int N, int H, int W) {
+  return std::ptrdiff_t{N} * H * (6 + W);  // three doubles a row, and each pixel's -log p
 }
 
 }  // namespace unet::cpu::UNET_ISA

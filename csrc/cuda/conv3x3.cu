@@ -9,12 +9,12 @@
 //                    one product for each tap, in splits of the pixels
 //
 // A block takes one tile of the product (cuda/gemm.h); the epilogue adds the bias and applies the
-// ReLU. Splits of backward_weights leave their sums in the workspace, which a second kernel adds in
-// their order: the same bits at each run, without atomics.
+// ReLU. Splits of backward_weights leave their sums in the workspace (cuda/reduce.h).
 //
 // Cost: 2*9*IC*OC operations a pixel. A tile of 128 x 128 reads 256 floats for 16384 multiply-adds.
 #include "cuda/check.h"
 #include "cuda/gemm.h"
+#include "cuda/reduce.h"
 #include "ops/conv3x3.h"
 
 namespace unet::UNET_GPU {
@@ -197,23 +197,13 @@ void convolve_on(const Context& ctx, ConstView from, ConstFilter weight, ConstSp
 
 // --- backward_weights ---
 
-// Splits of the pixels: as many as fill a device, but none of less than 64 pixels.
-struct Splits {
-  int count, pixels;  // of each but the last
-};
-
 template <int Warps>
 Splits splits_of(const Conv3x3Shape& shape) {
   using T = Tiling<Warps>;
-  constexpr std::ptrdiff_t kBlocks = 264, kLeast = 64;
   const std::ptrdiff_t pixels = std::ptrdiff_t(shape.n) * (shape.ih - 2) * (shape.iw - 2);
   const std::ptrdiff_t tiles =
       9 * std::ptrdiff_t(blocks_for(shape.ic, T::kRows)) * blocks_for(shape.oc, T::kColumns);
-  std::ptrdiff_t count = (kBlocks + tiles - 1) / tiles;
-  const std::ptrdiff_t most = (pixels + kLeast - 1) / kLeast;
-  count = count < most ? count : most;
-  const std::ptrdiff_t each = ((pixels + count - 1) / count + kDepth - 1) / kDepth * kDepth;
-  return {int((pixels + each - 1) / each), int(each)};
+  return split_pixels(pixels, tiles, kDepth);
 }
 
 // One tile of weight_diff of a tap, over a split of the pixels, into partial[split][tap][IC][OC].
@@ -279,30 +269,6 @@ __global__ void __launch_bounds__(Tiling<Warps>::kThreads)
   }
 }
 
-// Adds the splits in their order: to[i] (+)= sum_s partial[s * size + i].
-__global__ void add_splits(std::ptrdiff_t size, const float* partial, int splits, bool accumulate,
-                           float* to) {
-  const std::ptrdiff_t i = std::ptrdiff_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= size) return;
-  float sum = accumulate ? to[i] : 0.0f;
-  for (int s = 0; s < splits; ++s) sum += partial[s * size + i];
-  to[i] = sum;
-}
-
-// The sums of top_diff over the rows r, r + splits, .. of all images, into partial[split][OC].
-__global__ void sum_channels(ConstView top_diff, float* partial) {
-  const int channel = blockIdx.x * blockDim.x + threadIdx.x;
-  if (channel >= top_diff.c) return;
-  float sum = 0;
-  for (int row = blockIdx.y; row < top_diff.n * top_diff.h; row += gridDim.y) {
-    const float* p = top_diff.pixel(row / top_diff.h, row % top_diff.h, 0) + channel;
-    for (int w = 0; w < top_diff.w; ++w) sum += p[w * top_diff.pixel_stride];
-  }
-  partial[std::ptrdiff_t(blockIdx.y) * top_diff.c + channel] = sum;
-}
-
-constexpr int kBiasSplits = 64, kThreads = 128;
-
 template <int Warps>
 void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
                       Span workspace, Filter weight_diff, Span bias_diff) {
@@ -316,16 +282,10 @@ void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, 
                    sizeof(typename T::Shared), stream_of(ctx), bottom, top_diff, splits.pixels,
                    workspace.data));
   const std::ptrdiff_t size = std::ptrdiff_t(9) * bottom.c * top_diff.c;
-  UNET_CUDA(launch("add_splits", add_splits, blocks_for(size, kThreads), kThreads, 0,
-                   stream_of(ctx), size, workspace.data, splits.count, accumulate,
-                   weight_diff.data));
-  if (bias_diff.data == nullptr) return;
-  const dim3 bias_grid(blocks_for(top_diff.c, kThreads), kBiasSplits);
-  UNET_CUDA(launch("sum_channels", sum_channels, bias_grid, kThreads, 0, stream_of(ctx), top_diff,
-                   workspace.data));
-  UNET_CUDA(launch("add_splits", add_splits, blocks_for(top_diff.c, kThreads), kThreads, 0,
-                   stream_of(ctx), std::ptrdiff_t(top_diff.c), workspace.data, kBiasSplits,
-                   accumulate, bias_diff.data));
+  launch_add_splits(ctx, size, workspace.data, splits.count, accumulate, weight_diff.data);
+  if (bias_diff.data != nullptr) {
+    bias_backward(ctx, top_diff, accumulate, workspace.data, bias_diff);
+  }
 }
 
 bool takes_two_warps(int columns) { return columns > Tiling<1>::kColumns; }
@@ -352,7 +312,7 @@ std::ptrdiff_t conv3x3_workspace(const Context&, const Conv3x3Shape& shape, Pass
   if (pass != Pass::kBackwardWeights) return 0;
   const Splits splits = takes_two_warps(shape.oc) ? splits_of<2>(shape) : splits_of<1>(shape);
   const std::ptrdiff_t weights = std::ptrdiff_t(splits.count) * 9 * shape.ic * shape.oc;
-  const std::ptrdiff_t biases = std::ptrdiff_t(kBiasSplits) * shape.oc;
+  const std::ptrdiff_t biases = bias_workspace(shape.n, shape.oc, shape.ih - 2);
   return weights > biases ? weights : biases;
 }
 

@@ -28,7 +28,9 @@
 // In place  bottom_diff or prob may be score
 // Sums      with weights in double precision, by rows, then over the rows in order; without, as
 //           Caffe does: float32, pixel after pixel, so that its logs are reproduced to the digit
-//           (over 388x388 pixels that errs by about 1e-5, and concerns only the loss that is shown)
+//           (over 388x388 pixels that errs by about 1e-5, and concerns only the loss that is
+//           shown). On a GPU, where Caffe leaves the order to cuBLAS, both in double precision, by
+//           blocks
 // Source    Caffe softmax_loss_layer.cpp; Ronneberger et al. 2015, section 3 (which omits the
 //           minus); the 2019 fork's third bottom for w
 #pragma once
@@ -49,13 +51,47 @@ struct SoftmaxLossSetting {
 struct SoftmaxLoss {
   double loss = 0;
   std::ptrdiff_t bad_label = -1;  // first pixel, (n*H + h)*W + w, whose label is none, or -1
+  float bad_value = 0;            // what stands there
 };
 
 UNET_OP(softmax_loss, SoftmaxLoss(const Context&, SoftmaxLossSetting setting, ConstView score,
                                   ConstView label, ConstView weight, ConstSpan loss_diff,
                                   Span workspace, Span loss, View bottom_diff, View prob));
 
-// Floats of workspace that softmax_loss needs for N images of H rows of W pixels.
-std::ptrdiff_t softmax_loss_workspace(int N, int H, int W);
+// Floats of workspace that softmax_loss needs on this context for N images of H rows of W pixels.
+UNET_OP(softmax_loss_workspace, std::ptrdiff_t(const Context&, int N, int H, int W));
+
+// --- what labels and normalizations mean, for every twin (static as in core/philox.h) ---
+
+UNET_HOST_DEVICE static inline bool is_ignored(const SoftmaxLossSetting& setting, float label) {
+  return setting.has_ignore_label && label == static_cast<float>(setting.ignore_label);
+}
+
+UNET_HOST_DEVICE static inline bool is_class(float label, int classes) {
+  return label >= 0.0f && label < static_cast<float>(classes) &&
+         label == static_cast<float>(static_cast<int>(label));
+}
+
+// Z for N images; over `pixels` pixels, of which `valid` with weights of `weight` are not ignored.
+UNET_HOST_DEVICE static inline double normalizer(Normalization normalization, int N, double pixels,
+                                                 double valid, double weight) {
+  double z = 1;
+  switch (normalization) {
+    case Normalization::kFull:
+      z = pixels;
+      break;
+    case Normalization::kValid:
+      z = valid;
+      break;
+    case Normalization::kBatchSize:
+      z = N;
+      break;
+    case Normalization::kNone:
+      break;
+    case Normalization::kWeightSum:
+      return weight;
+  }
+  return z > 1 ? z : 1;
+}
 
 }  // namespace unet

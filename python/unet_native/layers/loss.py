@@ -60,7 +60,8 @@ class SoftmaxWithLoss(Layer):
         return [(), bottoms[0]][: len(self.spec.top)]
 
     def workspace_bytes(self, step: str, bottoms: list[Shape]) -> int:
-        return ops.softmax_loss_workspace_bytes((bottoms[0] + (1, 1))[:4])
+        shape = (bottoms[0] + (1, 1))[:4]
+        return ops.softmax_loss_workspace_bytes(shape, context=self.execution.context)
 
     def backpropagates_to(self, bottom: int) -> bool:
         return bottom == 0

@@ -85,7 +85,7 @@ def softmax_loss(
     "BATCH_SIZE" N, "NONE" 1, each at least 1; "WEIGHT_SUM" the exact sum of the weights of the
     pixels not ignored, where a sum of 0 gives a loss and a gradient of 0. `loss` is not yet
     multiplied by `loss_weight`. Without weight it is summed as Caffe does, in float32 pixel after
-    pixel, else in double precision.
+    pixel, else in double precision (on a GPU always).
 
     with_diff, with_prob: whether bottom_diff and p are wanted; out, prob_out: arrays for them, of
     which one may be `score` (in place). workspace: :func:`softmax_loss_workspace_bytes`.
@@ -98,14 +98,16 @@ def softmax_loss(
     Source: Caffe softmax_loss_layer.cpp; Ronneberger et al. 2015, section 3 (E = sum w log p there
     lacks its minus).
     """
+    context = context_or_default(context)
     score = channels_last(score, "score")
     label = channels_last(label, "label")
     if weight is not None:
         weight = channels_last(weight, "weight")
     bottom_diff = empty(score.shape) if with_diff and out is None else out
     prob = empty(score.shape) if with_prob and prob_out is None else prob_out
+    needed = softmax_loss_workspace_bytes(score.shape, context=context)
     loss = _core.softmax_loss(
-        context_or_default(context),
+        context,
         score,
         label,
         weight,
@@ -113,7 +115,7 @@ def softmax_loss(
         ignore_label,
         loss_weight,
         loss_diff,
-        workspace_of(softmax_loss_workspace_bytes(score.shape), workspace),
+        workspace_of(needed, workspace),
         loss_out,
         bottom_diff,
         prob,
@@ -121,6 +123,8 @@ def softmax_loss(
     return SoftmaxLoss(loss, bottom_diff, prob)
 
 
-def softmax_loss_workspace_bytes(shape: tuple[int, int, int, int]) -> int:
+def softmax_loss_workspace_bytes(
+    shape: tuple[int, int, int, int], *, context: _core.Context | None = None
+) -> int:
     """Bytes of float32 workspace that :func:`softmax_loss` needs for scores of `shape`."""
-    return _core.softmax_loss_workspace_bytes(shape[0], *shape[2:])
+    return _core.softmax_loss_workspace_bytes(context_or_default(context), shape[0], *shape[2:])
