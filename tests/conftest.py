@@ -19,12 +19,45 @@ THREADS = (1, 2, 3)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`isa`: every place where the ops of the test file run."""
+    """`isa`: every place where the ops of the test file run. `context`: each device.
+
+    In the checked build of the SIMT runtime a network takes long, so those tests are slow ones.
+    """
     if "isa" in metafunc.fixturenames:
         places = instruction_sets()
         if metafunc.module.__name__ in ON_DEVICES:
             places += devices()
         metafunc.parametrize("isa", places, indirect=True)
+    if "context" in metafunc.fixturenames:
+        slow = {"cuda-simt-checked"}
+        everywhere = [
+            pytest.param(device, marks=pytest.mark.slow) if device in slow else device
+            for device in ("cpu", *devices())
+        ]
+        metafunc.parametrize("context", everywhere, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whatever runs on a device is marked simt_full, and runs by its only algorithm once."""
+    again = []
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if not set(devices()) & {p for p in parameters.values() if isinstance(p, str)}:
+            continue
+        item.add_marker(pytest.mark.simt_full)
+        if "context" in parameters and parameters.get("algorithm", "direct") != "direct":
+            again.append(item)
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item not in set(again)]
+
+
+@pytest.fixture
+def context(request: pytest.FixtureRequest) -> Iterator[Context]:
+    """A context on the CPU and on each device, for whole networks and solvers."""
+    yield Context(device=request.param)
+    if request.param in devices():
+        assert_no_findings()
 
 
 @pytest.fixture

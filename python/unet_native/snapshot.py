@@ -147,7 +147,7 @@ def save_solver(path: str | Path, solver: SGDSolver) -> Path:
     return _write(
         path,
         solver.net,
-        dict(zip(_history_names(solver), solver.history, strict=True)),
+        dict(zip(_history_names(solver), solver.latest_history, strict=True)),
         iteration=solver.iter,
         current_step=solver.current_step,
         metadata=solver.metadata,
@@ -164,7 +164,7 @@ def restore_solver(path: str | Path, solver: SGDSolver) -> None:
     if not snapshot.has_history:
         raise UserError(f"{path}: holds no momentum to continue with; start from it as weights")
     targets = {param.name: param.inner.latest("data") for param in solver.net.parameters}
-    targets |= dict(zip(_history_names(solver), solver.history, strict=True))
+    targets |= dict(zip(_history_names(solver), solver.latest_history, strict=True))
     for name in targets:
         if name not in snapshot.shapes:
             raise UserError(

@@ -26,8 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from unet_native import arena, ops, parameters
-from unet_native.device_array import on_host
+from unet_native.device_array import is_on_host, on_host
 from unet_native.net import Net
+from unet_native.observed import ObservableArray
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array, flat_memory
 from unet_native.parameters import Parameter
@@ -64,10 +65,10 @@ class SGDSolver:
                loss depends; Caffe, and the observable plan, let them decay
 
     Attributes as in pycaffe: `net`, `test_nets`, `iter`, `lr`. Beyond: `loss` of the last
-    iteration, `smoothed_loss` over the last average_loss ones, `history` (momentum, one array for
-    each of net.parameters), `current_step` (of the learning rate policy), `test_scores` (mean
-    outputs of each test net at the last test), `stopped` (by `action`), `metadata` (text that goes
-    into snapshots of this project's own format).
+    iteration, `smoothed_loss` over the last average_loss ones, `history` (momentum), `current_step`
+    (of the learning rate policy), `test_scores` (mean outputs of each test net at the last test),
+    `stopped` (by `action`), `metadata` (text that goes into snapshots of this project's own
+    format).
     """
 
     #: Arrays of history for each parameter.
@@ -114,12 +115,14 @@ class SGDSolver:
             Net(test_spec, "TEST", seed=self.net.seed, params_of=self.net, **options)
             for test_spec in test_specs
         ]
-        self.history = [
-            array for _ in range(self.histories) for array in parameters.like(self.net.parameters)
+        self._history = [
+            ObservableArray(array)
+            for _ in range(self.histories)
+            for array in parameters.like(self.net.parameters)
         ]
         count = len(self.net.parameters)
         self._history_of = {
-            param: self.history[i::count] for i, param in enumerate(self.net.parameters)
+            param: self._history[i::count] for i, param in enumerate(self.net.parameters)
         }
         on_host = context is None or context.device == "cpu"
         self._rate_there = None if on_host else arena.allocate(4, context).view(np.float32)
@@ -134,7 +137,20 @@ class SGDSolver:
 
     def memory(self) -> dict[str, int]:
         """Bytes that training holds, by use."""
-        return self.net.memory() | {"history": sum(array.nbytes for array in self.history)}
+        return self.net.memory() | {"history": sum(array.inner.nbytes for array in self._history)}
+
+    @property
+    def history(self) -> list[Array]:
+        """Momentum, one array for each of net.parameters, to read and write between iterations.
+
+        Of Adam, the first moments of all parameters, then the second ones.
+        """
+        return [h.inner if is_on_host(h.inner) else h.observe() for h in self._history]
+
+    @property
+    def latest_history(self) -> list[Array]:
+        """The same for snapshots: on a device, the arrays there that nobody has asked to see."""
+        return [array.latest for array in self._history]
 
     @property
     def lr(self) -> float:
@@ -339,12 +355,14 @@ class SGDSolver:
     def _update(
         self, param: Parameter, rate: float, scale: float = 1.0, keep_update: bool = False
     ) -> None:
-        s, there = self.settings, self._rate_there
+        s, there, histories = self.settings, self._rate_there, self._history_of[param]
+        for array in histories:
+            array.pull()
         factor = rate * self._correction() if there is None else 1.0
         self._apply(
             param.inner.data,
             param.inner.diff,
-            *self._history_of[param],
+            *(array.inner for array in histories),
             rate=factor * param.spec.lr_mult,
             rate_factor=there,
             weight_decay=s.weight_decay * param.spec.decay_mult,
@@ -354,6 +372,8 @@ class SGDSolver:
             context=self._context,
         )
         param.inner.push("data", "diff")
+        for array in histories:
+            array.push()
 
     def _apply(self, weight: Array, diff: Array, history: Array, **how) -> None:
         ops.sgd_update(weight, diff, history, momentum=self.settings.momentum, **how)
@@ -362,7 +382,6 @@ class SGDSolver:
 class AdamSolver(SGDSolver):
     """Trains with Adam, in Caffe's form: see ops.adam_update. Otherwise as SGDSolver.
 
-    `history` holds the first moments of all parameters, then the second ones.
     Source: Caffe adam_solver.cpp.
     """
 

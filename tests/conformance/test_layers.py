@@ -19,8 +19,8 @@ TOLERANCES = {"direct": 1e-5, "auto": 1e-4}
 SOFTMAX_DIFF = 1e-6
 
 
-def net_of(case, arrays, phase, algorithm):
-    net = caffe.Net(case, phase, algorithm=algorithm)
+def net_of(case, arrays, phase, algorithm, context=None):
+    net = caffe.Net(case, phase, algorithm=algorithm, context=context)
     for name in net.inputs:
         if name in arrays:
             net.blobs[name].data[...] = arrays[name]
@@ -47,10 +47,10 @@ def check(kind, name, actual, expected, tolerance):
 
 @pytest.mark.parametrize("algorithm", TOLERANCES)
 @parametrize("layers", "*.prototxt")
-def test_layer(case, algorithm):
+def test_layer(case, algorithm, context):
     tolerance = TOLERANCES[algorithm]
     arrays = arrays_of(case.with_suffix(".npz"))
-    net, layer = net_of(case, arrays, caffe.TRAIN, algorithm)
+    net, layer = net_of(case, arrays, caffe.TRAIN, algorithm, context)
     assert set(net.inputs) <= {*arrays, "ref"}, "every input but a reference of sizes is given"
     net.forward()
     tops = [net.blobs[name] for name in layer.spec.top]

@@ -23,8 +23,8 @@ def network(case, **options):
 
 @pytest.mark.parametrize("algorithm", TOLERANCES)
 @parametrize("unet", "*.prototxt")
-def test_forward_and_backward(case, algorithm):
-    net, arrays = network(case, algorithm=algorithm)
+def test_forward_and_backward(case, algorithm, context):
+    net, arrays = network(case, algorithm=algorithm, context=context)
     inputs = {name: arrays[name] for name in net.inputs}
     net.forward(**inputs)
     net.backward()

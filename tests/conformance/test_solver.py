@@ -25,10 +25,11 @@ def case_of(path):
     return path.name.removesuffix("_traj.npz")
 
 
-def solver_of(case, monkeypatch, tmp_path):
+def solver_of(case, monkeypatch, tmp_path, context=None):
     """The solver of a case; what it writes goes to a folder of its own."""
     monkeypatch.chdir(case.parent)
-    solver = caffe.get_solver(f"{case_of(case)}_solver.prototxt", algorithm="direct")
+    name = f"{case_of(case)}_solver.prototxt"
+    solver = caffe.get_solver(name, algorithm="direct", context=context)
     from dataclasses import replace
 
     prefix = str(tmp_path / case_of(case))
@@ -80,9 +81,9 @@ def compare(found, expected, first):
 
 
 @parametrize("solver", "*_traj.npz")
-def test_trajectory(case, monkeypatch, tmp_path):
+def test_trajectory(case, monkeypatch, tmp_path, context):
     expected = arrays_of(case)
-    solver = solver_of(case, monkeypatch, tmp_path)
+    solver = solver_of(case, monkeypatch, tmp_path, context)
     solver.net.copy_from("init.caffemodel")
     recorder = Recorder(solver)
     for _ in range(len(expected["iteration"])):
@@ -105,10 +106,10 @@ of_each_snapshot = parametrize(
 
 
 @of_each_snapshot
-def test_resuming_caffes_snapshot_continues_caffes_trajectory(case, monkeypatch, tmp_path):
+def test_resuming_caffes_snapshot_continues_caffes_trajectory(case, monkeypatch, tmp_path, context):
     trajectory, iteration = trajectory_of(case), iteration_of(case)
     expected = arrays_of(trajectory)
-    solver = solver_of(trajectory, monkeypatch, tmp_path)
+    solver = solver_of(trajectory, monkeypatch, tmp_path, context)
     solver.restore(case.name)
     assert solver.iter == iteration
     recorder = Recorder(solver)

@@ -124,7 +124,7 @@ def save_solver(solver: SGDSolver) -> Path:
     model, state = f"{stem}.caffemodel{ending}", f"{stem}.solverstate{ending}"
     solver.observer.snapshotting(model, state)
     save_net(model, solver.net, diffs=s.snapshot_diff)
-    history = [StoredBlob(array) for array in solver.history]
+    history = [StoredBlob(array) for array in solver.latest_history]
     return write_solverstate(state, SolverState(solver.iter, model, solver.current_step, history))
 
 
@@ -137,14 +137,14 @@ def restore_solver(path: str | Path, solver: SGDSolver) -> list[str]:
     """
     state = read_solverstate(path)
     params = solver.net.parameters
-    if len(state.history) != len(solver.history):
+    wanted = [array.shape for array in solver.latest_history]
+    if len(state.history) != len(wanted):
         kinds = {len(params): "SGD", 2 * len(params): "Adam"}
         kind = kinds.get(len(state.history), "another solver or network")
         raise UserError(
-            f"{path}: holds {len(state.history)} arrays of history, {len(solver.history)} are "
+            f"{path}: holds {len(state.history)} arrays of history, {len(wanted)} are "
             f"wanted; it was made by {kind}"
         )
-    wanted = [array.shape for array in solver.history]
     history = [
         _fitting([blob], [shape], f"{path}: history {i}")[0]
         for i, (blob, shape) in enumerate(zip(state.history, wanted, strict=True))
@@ -155,7 +155,7 @@ def restore_solver(path: str | Path, solver: SGDSolver) -> list[str]:
         if not model.exists():
             raise UserError(f"{path}: its weights, {model}, are missing; put that file beside it")
         ignored = copy_into(solver.net, model)
-    for own, theirs in zip(solver.history, history, strict=True):
+    for own, theirs in zip(solver.latest_history, history, strict=True):
         own[...] = theirs
     solver.iter, solver.current_step = state.iter, state.current_step or 0
     return ignored
