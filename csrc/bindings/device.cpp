@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 
 #include "bindings/bind.h"
+#include "core/device_graph.h"
 #include "core/device_memory.h"
 #include "core/error.h"
 
@@ -42,6 +43,30 @@ struct Owned {
   }
 };
 
+// A recorded sequence of launches; empty until end().
+class Graph {
+ public:
+  explicit Graph(const Context& ctx) : ctx_(ctx), graphs_(device_graphs(ctx.device)) {}
+  ~Graph() {
+    if (graph_ != nullptr) graphs_.release(graph_);
+  }
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  void begin() { graphs_.begin(ctx_); }
+  void end() { graph_ = graphs_.end(ctx_); }
+  void launch() {
+    if (graph_ == nullptr) fail("DeviceGraph", "nothing has been recorded");
+    device_memory(ctx_.device).select(ctx_.gpu);
+    graphs_.launch(ctx_, graph_);
+  }
+
+ private:
+  const Context ctx_;
+  const DeviceGraphs& graphs_;
+  void* graph_ = nullptr;
+};
+
 }  // namespace
 
 void bind_device(py::module_& m) {
@@ -75,6 +100,11 @@ void bind_device(py::module_& m) {
     device_memory(ctx.device).select(ctx.gpu);
     device_memory(ctx.device).clear(ctx, const_cast<void*>(array.data()), spanned_bytes(array));
   });
+  py::class_<Graph>(m, "DeviceGraph")
+      .def(py::init<const Context&>())
+      .def("begin", &Graph::begin)
+      .def("end", &Graph::end)
+      .def("launch", &Graph::launch);
   m.def("device_room", [](const Context& ctx) {
     std::size_t free = 0, total = 0;
     device_memory(ctx.device).select(ctx.gpu);

@@ -31,11 +31,11 @@ void bind_softmax_loss(py::module_& m) {
         [](const Context& ctx, const py::array& score, const py::array& label,
            const py::object& weight, const std::string& normalization,
            const std::optional<int>& ignore_label, float loss_weight, const py::object& loss_diff,
-           const py::array& workspace, const py::object& loss, const py::object& bottom_diff,
-           const py::object& prob) {
+           const py::array& workspace, const py::object& loss, bool wait,
+           const py::object& bottom_diff, const py::object& prob) {
           const SoftmaxLossSetting setting{normalization_from_name(normalization),
                                            ignore_label.has_value(), ignore_label.value_or(0),
-                                           loss_weight};
+                                           loss_weight, wait};
           Arguments arguments(ctx);
           const auto score_view = arguments.view<const float>(score, "score");
           const auto label_view = arguments.view<const float>(label, "label");

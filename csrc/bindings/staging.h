@@ -34,7 +34,7 @@ class Arguments {
   template <class T>
   BasicSpan<T> span(const py::object& object, const char* name) {
     auto span = span_of<T>(object, name);
-    if (span.data != nullptr) {
+    if (span.size > 0) {
       span.data = placed(py::reinterpret_borrow<py::array>(object), span.data);
     }
     return span;

@@ -204,7 +204,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, SoftmaxLossSetting setting, ConstVi
   run("softmax_loss", weighted_losses, workspace.blocks, bottom_diff, prob);
   run("softmax_loss: sum", finish, 1, loss.data);
   SoftmaxLoss result;
-  if (loss.data == nullptr) {
+  if (setting.wait) {
     device_memory.download(ctx, &result, workspace.result, sizeof result);
   }
   return result;

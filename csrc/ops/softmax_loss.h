@@ -14,9 +14,9 @@
 //   kNone           1                                     all of these max(1, Z)
 //   kWeightSum      the sum of w over pixels not ignored; if that is 0, loss and diff are 0
 //
-// The loss is returned or, where `loss` is given, left there. Then a device does not wait: it
-// returns 0 and takes a pixel with a bad label as ignored, but makes the loss NaN; the same call
-// without `loss` tells which label it was.
+// The loss is returned and, where `loss` is given, left there. A device is waited for only with
+// `setting.wait`. Without, it returns 0, takes a pixel with a bad label as ignored and makes `loss`
+// NaN; the same call with `wait` tells which label it was.
 //
 // Fused because the gradient of the pair is p - onehot, with nothing to divide by a small p, and
 // because p need not be stored.
@@ -46,6 +46,7 @@ struct SoftmaxLossSetting {
   bool has_ignore_label = false;
   int ignore_label = 0;
   float loss_weight = 1;
+  bool wait = true;
 };
 
 struct SoftmaxLoss {

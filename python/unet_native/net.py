@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isnan, prod
 from time import perf_counter
 
@@ -25,7 +25,7 @@ from unet_native.graph import Graph
 from unet_native.layers import Execution, Layer, crop
 from unet_native.memory import Memory
 from unet_native.ops import Context
-from unet_native.ops.arrays import Array
+from unet_native.ops.arrays import Array, context_or_default
 from unet_native.parameters import Parameter
 from unet_native.plan import Plan
 from unet_native.spec import NetSpec, Shape
@@ -231,6 +231,11 @@ class Net(ParameterExchange):
         return self._loss
 
     @property
+    def context(self) -> Context:
+        """Where the net runs."""
+        return context_or_default(self._execution.context)
+
+    @property
     def seed(self) -> int:
         """Decides, with `iteration`, the dropout masks."""
         return self._execution.seed
@@ -262,26 +267,13 @@ class Net(ParameterExchange):
         themselves, which the next pass overwrites.
         """
         first, last = self._range(start, end, 0, len(self.layers) - 1)
-        if inputs:
-            if set(inputs) != set(self.inputs):
-                raise ValueError(f"inputs {sorted(inputs)} given, {sorted(self.inputs)} wanted")
-            for name, value in inputs.items():
-                _assign(self._all_blobs[name].latest("data"), value, name)
-        self.reshape()
-        if not self._execution.is_on_host:
-            self._execution.iteration_there[...] = self.iteration
+        self.take(inputs)
         tops = self.outputs if end is None else self.layer_dict[end].spec.top
         wanted = self._visible([*tops, *(blobs or ())])
         running = self.layers[first : last + 1]
         observed.before_forward(running)
-        for name, data in self._kept.items():
-            self._all_blobs[name].bind(data=data)
-        for position in range(first, last + 1):
-            if position in self.plan.fused and position > first:
-                continue  # the layer before has applied it
-            self._forward(position, fuse=position < last)
+        self.run_forward(first, last)
         observed.after_forward(running)
-        self._loss, self._loss_layers = None, running
         if self._execution.is_on_host:
             self._loss = self.loss
         if first == 0:
@@ -318,6 +310,41 @@ class Net(ParameterExchange):
         wanted = self._visible([*bottoms, *(diffs or ())])
         running = set(self.layers[first : last + 1])
         observed.before_backward(running)
+        self.run_backward(running, on_param_diff)
+        observed.after_backward(running)
+        return {name: self.blobs[name].diff for name in wanted}
+
+    # --- the parts of a pass, for forward, backward and unet_native.replay ---
+
+    def take(self, inputs: Mapping[str, Array]) -> None:
+        """Brings the inputs, and the number of the pass, where the layers read them."""
+        if inputs:
+            if set(inputs) != set(self.inputs):
+                raise ValueError(f"inputs {sorted(inputs)} given, {sorted(self.inputs)} wanted")
+            for name, value in inputs.items():
+                _assign(self._all_blobs[name].latest("data"), value, name)
+        self.reshape()
+        if not self._execution.is_on_host:
+            self._execution.iteration_there[...] = self.iteration
+
+    def passed(self, layers: Sequence[Layer] | None = None) -> None:
+        """These layers, or all, have run forward: there is a new loss to be asked for."""
+        self._loss, self._loss_layers = None, self.layers if layers is None else layers
+
+    def run_forward(self, first: int, last: int) -> None:
+        """The layers from `first` to `last`; leaves the loss to be asked for."""
+        for name, data in self._kept.items():
+            self._all_blobs[name].bind(data=data)
+        for position in range(first, last + 1):
+            if position in self.plan.fused and position > first:
+                continue  # the layer before has applied it
+            self._forward(position, fuse=position < last)
+        self.passed(self.layers[first : last + 1])
+
+    def run_backward(
+        self, running: Collection[Layer], on_param_diff: Callable[[Parameter], None] | None
+    ) -> None:
+        """The backward passes of the layers `running`."""
         for layer, step in self.plan.backward:
             if layer not in running:
                 continue
@@ -341,8 +368,6 @@ class Net(ParameterExchange):
                         param.inner.push("diff")
                         on_param_diff(param)
                         param.inner.pull("data", "diff")
-        observed.after_backward(running)
-        return {name: self.blobs[name].diff for name in wanted}
 
     def _forward(self, position: int, *, fuse: bool, step: str = "forward") -> None:
         """The forward pass of one layer and, if it may `fuse`, of the ReLU that it applies."""

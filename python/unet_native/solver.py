@@ -32,6 +32,7 @@ from unet_native.observed import ObservableArray
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array, flat_memory
 from unet_native.parameters import Parameter
+from unet_native.replay import Replay
 from unet_native.solver_observer import SolverObserver
 from unet_native.solver_settings import SolverSettings
 from unet_native.spec import NetSpec, Shape
@@ -126,6 +127,9 @@ class SGDSolver:
         }
         on_host = context is None or context.device == "cpu"
         self._rate_there = None if on_host else arena.allocate(4, context).view(np.float32)
+        self._replay: Replay | None = None
+        if self._updates_at_once and not on_host:
+            self._replay = Replay(self.net, partial(self._update, rate=0.0))
         self.iter = 0
         self.current_step = 0
         self.loss = 0.0
@@ -209,16 +213,11 @@ class SGDSolver:
                     return
             for on_start, _ in self._callbacks:
                 on_start()
-            self.loss = self._passes()
-            self._smooth(self.loss, start)
-            if self._displays:
-                self.observer.displayed(self)
-            for _, on_gradients_ready in self._callbacks:
-                on_gradients_ready()
-            if self._updates_at_once:
-                self.net.backward(on_param_diff=partial(self._update, rate=self._begin_update()))
+            if self._replay and self._replay.is_possible and not self._displays:
+                self._replayed()
+                self._smooth(self.loss, start)
             else:
-                self.apply_update()
+                self._iterate(start)
             request = self.action()
             self.iter += 1
             if (s.snapshot and self.iter % s.snapshot == 0) or request == "snapshot":
@@ -299,6 +298,25 @@ class SGDSolver:
             caffes.restore_solver(path, self)
 
     # --- the parts of an iteration ---
+
+    def _iterate(self, start: int) -> None:
+        self.loss = self._passes()
+        self._smooth(self.loss, start)
+        if self._displays:
+            self.observer.displayed(self)
+        for _, on_gradients_ready in self._callbacks:
+            on_gradients_ready()
+        if self._updates_at_once:
+            self.net.backward(on_param_diff=partial(self._update, rate=self._begin_update()))
+        else:
+            self.apply_update()
+
+    def _replayed(self) -> None:
+        """The same in one launch, so that it shows nothing on the way."""
+        self._begin_update()
+        self.net.iteration = self.iter
+        self._replay.step(self.feed(self.iter) if self.feed else {})
+        self.loss = self.net.loss
 
     @property
     def _displays(self) -> bool:

@@ -17,6 +17,7 @@ class Accuracy(Layer):
     Source: Caffe accuracy_layer.cpp.
     """
 
+    works_on_host = True
     num_bottoms = (2, 2)
     num_tops = (1, 2)
 

@@ -106,6 +106,9 @@ class Layer:
     #: Whether backward_data can itself add to a diff; if not, the net adds for it.
     can_accumulate = False
 
+    #: Whether a pass computes on the host, also when the net is on a device.
+    works_on_host = False
+
     #: Whether backward_data is so cheap and its bottoms' diffs so large that it had better wait
     #: until those are needed.
     backward_may_wait = False

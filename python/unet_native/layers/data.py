@@ -47,6 +47,7 @@ class DummyData(Layer):
     The numbers come from the net's seed and the iteration. Source: Caffe dummy_data_layer.cpp.
     """
 
+    works_on_host = True
     num_bottoms = (0, 0)
     num_tops = (1, 1 << 30)
 
@@ -83,6 +84,7 @@ class HDF5Data(Layer):
     Source: Caffe hdf5_data_layer.cpp.
     """
 
+    works_on_host = True
     num_bottoms = (0, 0)
     num_tops = (1, 1 << 30)
 

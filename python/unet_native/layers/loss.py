@@ -90,10 +90,11 @@ class SoftmaxWithLoss(Layer):
 
     def forward(self) -> None:
         prob = with_four_axes(self.top[1].data) if len(self.top) > 1 else None
-        self._run(with_diff=False, prob_out=prob, loss_out=self.top[0].data)
+        self._run(with_diff=False, prob_out=prob, loss_out=self.top[0].data, wait=False)
 
     def backward_data(self) -> None:
-        self._run(out=with_four_axes(self.bottom_diffs[0]), loss_diff=self.top[0].diff)
+        diff = with_four_axes(self.bottom_diffs[0])
+        self._run(out=diff, loss_diff=self.top[0].diff, wait=False)
 
     def check_labels(self) -> None:
         """Raises UserError if a label is none: on a device, the passes themselves do not look."""

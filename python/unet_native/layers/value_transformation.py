@@ -15,6 +15,8 @@ class ValueTransformation(Layer):
     Source: value_transformation_layer.cpp of the 2019 fork.
     """
 
+    works_on_host = True
+
     def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
         p, shape = self.spec.value_transformation_param, bottoms[0]
         if len(shape) < 2:

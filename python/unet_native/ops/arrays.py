@@ -147,6 +147,8 @@ def workspace_of(bytes_needed: int, workspace: Array | None) -> Array:
     if workspace is not None:
         return workspace
     floats, line = -(-bytes_needed // 4), 16
+    if floats == 0:
+        return np.empty(0, np.float32)
     memory = np.empty(floats + line, np.float32)
     start = -(memory.ctypes.data // 4) % line
     return memory[start : start + floats]

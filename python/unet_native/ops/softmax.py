@@ -69,6 +69,7 @@ def softmax_loss(
     out: Array | None = None,
     prob_out: Array | None = None,
     loss_out: Array | None = None,
+    wait: bool = True,
     workspace: Array | None = None,
     context: _core.Context | None = None,
 ) -> SoftmaxLoss:
@@ -90,9 +91,9 @@ def softmax_loss(
     with_diff, with_prob: whether bottom_diff and p are wanted; out, prob_out: arrays for them, of
     which one may be `score` (in place). workspace: :func:`softmax_loss_workspace_bytes`.
 
-    loss_out: one float32 for the loss, which is then not returned on a device: there the call does
-    not wait, and a label that is none makes the loss NaN instead of raising. loss_diff: one float32
-    that multiplies loss_weight.
+    loss_out: one float32 for the loss. loss_diff: one float32 that multiplies loss_weight. wait:
+    False, on a device, does not wait for the loss, and returns 0; a label that is none then makes
+    loss_out NaN instead of raising.
 
     Raises ValueError for any other label, with the place of the first one.
     Source: Caffe softmax_loss_layer.cpp; Ronneberger et al. 2015, section 3 (E = sum w log p there
@@ -117,6 +118,7 @@ def softmax_loss(
         loss_diff,
         workspace_of(needed, workspace),
         loss_out,
+        wait,
         bottom_diff,
         prob,
     )
