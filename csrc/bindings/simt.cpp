@@ -6,6 +6,8 @@
 #include "core/error.h"
 #include "simt/cuda_runtime.h"
 #include "simt/finding.h"
+#include "simt/memory.h"
+#include "simt/runtime_state.h"
 
 namespace unet {
 
@@ -26,6 +28,13 @@ void bind_simt(py::module_& m) {
         fail("simt_options", "unknown schedule \"" + schedule + "\"");
       },
       py::arg("schedule") = "first", py::arg("seed") = 1, py::arg("eager_copies") = false);
+  m.def("simt_counts", [] {
+    py::dict counts;
+    counts["allocations"] = simt::device_memory().allocations;
+    counts["launches"] = simt::machine().statistics.launches;
+    counts["waits"] = simt::state().waits;
+    return counts;
+  });
   m.def("simt_findings", [] {
     py::list findings;
     for (const simt::Finding& f : simt::take_findings()) {

@@ -12,6 +12,7 @@ namespace unet::UNET_GPU {
 namespace {
 
 constexpr std::size_t kMostPinned = std::size_t{32} << 20;  // bytes of one buffer
+constexpr int kRing = 8;  // more than a step uploads: three inputs, the iteration, the rate
 
 struct PinnedBuffer {
   void* memory = nullptr;
@@ -36,7 +37,7 @@ struct PinnedBuffer {
 // What this process has on a GPU. Nothing is given back at its end: the driver is gone by then.
 struct Gpu {
   cudaStream_t stream = nullptr;
-  PinnedBuffer ring[4];
+  PinnedBuffer ring[kRing];
   int next = 0;
 };
 
@@ -78,7 +79,7 @@ void upload(const Context& ctx, void* to, const void* from, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes; done += kMostPinned) {
     const std::size_t part = bytes - done < kMostPinned ? bytes - done : kMostPinned;
     PinnedBuffer& buffer = gpu.ring[gpu.next];
-    gpu.next = (gpu.next + 1) % 4;
+    gpu.next = (gpu.next + 1) % kRing;
     buffer.hold(part);
     std::memcpy(buffer.memory, static_cast<const char*>(from) + done, part);
     UNET_CUDA(cudaMemcpyAsync(static_cast<char*>(to) + done, buffer.memory, part,

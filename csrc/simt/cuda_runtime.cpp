@@ -154,6 +154,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaDeviceSynchronize() {
   if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  ++state().waits;
   run_everything(false);
   return now_or_fatal();
 }

@@ -68,6 +68,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  ++state().waits;
   stream_of(stream)->run_all();
   return now_or_fatal();
 }
@@ -115,6 +116,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
+  state().waits += event->mark && !event->mark->is_reached;
   while (event->mark && !event->mark->is_reached) event->mark->stream->run_one();
   return now_or_fatal();
 }

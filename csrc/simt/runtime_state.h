@@ -50,6 +50,7 @@ struct RuntimeState {
   std::map<const char*, std::size_t> pinned;
   std::map<const void*, std::size_t> shared_limit;  // of kernels that asked for more
   cudaError_t last = cudaSuccess, fatal = cudaSuccess;
+  long waits = 0;  // of the host for the device, so far
 
   RuntimeState() {
     streams.push_back(std::make_unique<Stream>(true));

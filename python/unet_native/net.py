@@ -73,6 +73,11 @@ class Net(ParameterExchange):
         self.on_step: Callable[[str, str, float], None] | None = None
         seed = secrets.randbits(63) if seed is None else seed
         self._execution = Execution(phase, seed, algorithm, context)
+        if params_of is not None and params_of.context.device != self.context.device:
+            raise ValueError(
+                f"the parameters lie on {params_of.context.device}, the net on "
+                f"{self.context.device}; give both one context"
+            )
         self.layers = layers.create_all(spec.for_phase(phase), self._execution, spec.name)
         self._layer_names = [layer.name for layer in self.layers]
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
