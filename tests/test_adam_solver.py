@@ -13,7 +13,8 @@ from test_solver import SETTINGS as SGD
 from test_solver import feed, small_spec, state_of
 from unet_native.errors import UserError
 from unet_native.ops import Context
-from unet_native.solver import AdamSolver, SGDSolver, SolverSettings, make_solver
+from unet_native.solver import SGDSolver, SolverSettings
+from unet_native.solvers import AdamSolver, make_solver
 
 SETTINGS = replace(SGD, type="Adam", base_lr=0.01, momentum=0.9, momentum2=0.99, delta=1e-6)
 

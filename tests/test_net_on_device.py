@@ -13,7 +13,8 @@ from unet_native import _core, models
 from unet_native.errors import UserError
 from unet_native.net import Net
 from unet_native.ops import Context
-from unet_native.solver import AdamSolver, SGDSolver, SolverSettings
+from unet_native.solver import SGDSolver, SolverSettings
+from unet_native.solvers import AdamSolver
 
 pytestmark = pytest.mark.skipif(not devices(), reason="no device here: see UNET_NATIVE_SIMT")
 SETTINGS = SolverSettings(
@@ -100,7 +101,7 @@ def test_blobs_are_read_and_written_as_on_the_cpu(device):
     net = Net(small_spec("fig1"), seed=4, context=device)
     data = net.blobs["data"].data
     assert data.flags.c_contiguous
-    data.ravel()[:] = 1
+    data.ravel()[:] = np.linspace(-1, 1, data.size)
     label, weight = (net.blobs[name].data for name in ("label", "weight"))
     label[...], weight[...] = 1, 1
     net.forward()

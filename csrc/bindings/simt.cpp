@@ -28,6 +28,7 @@ void bind_simt(py::module_& m) {
         fail("simt_options", "unknown schedule \"" + schedule + "\"");
       },
       py::arg("schedule") = "first", py::arg("seed") = 1, py::arg("eager_copies") = false);
+  m.def("simt_memory", [](std::size_t bytes) { simt::device_memory().total = bytes; });
   m.def("simt_counts", [] {
     py::dict counts;
     counts["allocations"] = simt::device_memory().allocations;

@@ -1,5 +1,6 @@
 #include "simt/cuda_runtime.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "simt/finding.h"
@@ -148,7 +149,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = device_memory().total;
-  *free = *total - device_memory().used;
+  *free = *total - std::min(*total, device_memory().used);
   return now_or_fatal();
 }
 

@@ -53,7 +53,7 @@ DeviceMemory& device_memory() {
 
 void* allocate(std::size_t bytes, bool checked) {
   DeviceMemory& device = device_memory();
-  if (bytes > device.total - device.used) return nullptr;
+  if (device.used + bytes > device.total) return nullptr;
   // A page more, which nothing may touch: it keeps allocations apart.
   void* memory = mmap(nullptr, mapped_bytes(bytes) + kPage, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

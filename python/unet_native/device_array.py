@@ -15,7 +15,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_native._core import Context, device_clear, device_download, device_upload, device_zeros
+from unet_native._core import (
+    Context,
+    CudaError,
+    device_clear,
+    device_download,
+    device_room,
+    device_upload,
+    device_zeros,
+)
+from unet_native.errors import DeviceMemoryError
 
 
 class DeviceArray(np.ndarray):
@@ -106,9 +115,15 @@ for _name in (
 def zeros(nbytes: int, context: Context) -> DeviceArray:
     """`nbytes` bytes of zeros on the device of `context`, flat.
 
-    Raises CudaError if the device has not so much memory left.
+    Raises DeviceMemoryError if the device has not so much memory left.
     """
-    memory = device_zeros(context, nbytes).view(DeviceArray)
+    try:
+        memory = device_zeros(context, nbytes).view(DeviceArray)
+    except CudaError as error:
+        free, total = device_room(context)
+        if "cudaErrorMemoryAllocation" not in str(error):
+            raise
+        raise DeviceMemoryError(nbytes, free, total) from None
     memory.context = context
     return memory
 

@@ -319,6 +319,17 @@ class Net(ParameterExchange):
         observed.after_backward(running)
         return {name: self.blobs[name].diff for name in wanted}
 
+    def weigh_losses(self, factor: float) -> None:
+        """Multiplies the weights of all losses, from the next backward pass on.
+
+        The same can be done by writing to their diffs, but on a device those would be copied around
+        each pass from then on.
+        """
+        for layer in self.layers:
+            for i, blob in enumerate(layer.top):
+                if weight := layer.loss_weight(i):
+                    blob.latest("diff")[...] = weight * factor
+
     # --- the parts of a pass, for forward, backward and unet_native.replay ---
 
     def take(self, inputs: Mapping[str, Array]) -> None:

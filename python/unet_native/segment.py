@@ -157,6 +157,7 @@ class Segmenter:
     params_of      net with the parameters
     algorithm      of the 3x3 convolutions: "auto", or "direct" for results that do not depend on
                    the tiles to the last bit
+    context        where the network runs; images are cut and put together on the CPU
     memory_limit   bytes that the blobs of one tile may take
     tile           side of square input tiles; None = what suits the image and the limit
     average        over which transforms of the image: one of unet_native.average.AVERAGES
@@ -180,6 +181,7 @@ class Segmenter:
         self.depth = depth_of(spec)
         self._params_of = params_of
         self._context = context_or_default(context)
+        self._host = self._context if self._context.device == "cpu" else ops.Context()
         self._algorithm = algorithm
         self.memory_limit = memory_limit
         self.tile = tile
@@ -269,12 +271,12 @@ class Segmenter:
                     progress(done, tiles)
                 origin = part.origin[0] - border, part.origin[1] - border
                 data = transform.read(
-                    image, origin, tiling.input_size, normalise or np.asarray, self._context
+                    image, origin, tiling.input_size, normalise or np.asarray, self._host
                 )
                 score = self._score(net, data[None])
                 if len(passes) == 1:
-                    score = ops.softmax_forward(score, context=self._context)
-                transform.add(score[0], part, out, index > 0, self._context)
+                    score = ops.softmax_forward(score, context=self._host)
+                transform.add(score[0], part, out, index > 0, self._host)
                 del data, score  # the next transform may need the memory behind them
                 done += 1
         if len(passes) > 1:
@@ -289,7 +291,7 @@ class Segmenter:
         rows = max(1, _BLOCK // (classes * width))
         for top in range(0, height, rows):
             block = sums[:, top : top + rows]
-            block[...] = ops.softmax_forward((block / count)[None], context=self._context)[0]
+            block[...] = ops.softmax_forward((block / count)[None], context=self._host)[0]
 
     def release(self) -> None:
         """Gives back the memory that is kept for the next image."""

@@ -17,7 +17,8 @@ from google.protobuf.message import Message
 from unet_native.caffe import network, schema, text, upgrade
 from unet_native.errors import UserError
 from unet_native.layers.data import beside
-from unet_native.solver import SOLVERS, SolverSettings
+from unet_native.solver_settings import SolverSettings
+from unet_native.solvers import SOLVERS
 from unet_native.spec import NetSpec
 
 

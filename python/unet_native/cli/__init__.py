@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _explain(error: Exception) -> tuple[int, str]:
     """Exit status and sentence for an error that ends a command."""
-    from unet_native.errors import UserError
+    from unet_native.errors import DeviceMemoryError, UserError
 
     if isinstance(error, UserError):
         return 2, str(error)
@@ -62,6 +62,8 @@ def _explain(error: Exception) -> tuple[int, str]:
         command = getattr(getattr(error, "ctx", None), "command_path", "unet-native")
         text = error.format_message().rstrip(".")
         return 2, text and f"{text} (see {command} --help)"
+    if isinstance(error, DeviceMemoryError):
+        return 2, f"{error}: use a smaller --tile or --base-width, or --device cpu"
     if isinstance(error, MemoryError):
         return 2, "not enough memory: use a smaller --tile or --base-width, or a larger machine"
     if isinstance(error, OSError):

@@ -27,6 +27,8 @@ def demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for data, network and results.")
     ] = Path("unet-native-demo"),
+    device: options.Device = "auto",
+    gpu: options.Gpu = 0,
     threads: options.Threads = 0,
 ) -> None:
     """Train, segment and evaluate on synthetic images that look like electron micrographs.
@@ -36,7 +38,7 @@ def demo(
     """
     import json
 
-    from unet_native._core import Context
+    from unet_native.cli.device import context_of
     from unet_native.errors import UserError
     from unet_native.files import write_text
     from unet_native.model_file import Model
@@ -44,7 +46,7 @@ def demo(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: exists already; give another folder with -o")
     start = perf_counter()
-    context = Context(threads=threads)
+    context = context_of(device, gpu, threads)
     _make_set(output, "training", _TRAINING_SLICES, _TRAINING_SEED)
     images, labels = _make_set(output, "test", _TEST_SLICES, _TEST_SEED)
     _train(output, context)

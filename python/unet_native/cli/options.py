@@ -40,3 +40,12 @@ Threads = Annotated[
     typer.Option("--threads", min=0, help="CPU threads; 0 = all that this process may use."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        help="Where the network runs; auto: on the GPU if there is one that can be used.",
+    ),
+]
+Gpu = Annotated[int, typer.Option("--gpu", min=0, help="Which GPU, counted from 0.")]

@@ -105,6 +105,8 @@ def segment(
             "--keep-holes", help="Do not fill the holes of objects.", rich_help_panel=_OBJECTS
         ),
     ] = False,
+    device: options.Device = "auto",
+    gpu: options.Gpu = 0,
     threads: options.Threads = 0,
 ) -> None:
     """Segment images of any size with a trained network.
@@ -115,14 +117,14 @@ def segment(
     class. Axes and resolution are those of the image; a stack stays a stack. First it says how the
     largest image will be cut and what that takes.
     """
-    from unet_native._core import Context
+    from unet_native.cli.device import context_of
     from unet_native.cli.segment_estimate import averages, estimate
     from unet_native.cli.segment_findings import Findings
     from unet_native.data.images import list_images
     from unet_native.model_file import Model
 
     _refuse_average(average)
-    context = Context(threads=threads)
+    context = context_of(device, gpu, threads)
     algorithm = "direct" if exact else "auto"
     model = Model.load(run, context=context, tile=tile, algorithm=algorithm, average=average)
     given = {"threshold": threshold, "min_size": min_size, "depth": waist}

@@ -23,6 +23,8 @@ def solve(
     weights: str | None,
     snapshot: str | None,
     algorithm: str,
+    device: str,
+    gpu: int,
     threads: int,
     sigint_effect: str,
     sighup_effect: str,
@@ -32,11 +34,11 @@ def solve(
     weights: model files to start from, separated by commas. snapshot: a solver state to resume.
     Raises UserError for files that do not fit; nothing is written then.
     """
-    from unet_native._core import Context
     from unet_native.caffe.log import CaffeLog
     from unet_native.caffe.solverfile import read_solver
+    from unet_native.cli.device import context_of
     from unet_native.errors import UserError
-    from unet_native.solver import make_solver
+    from unet_native.solvers import make_solver
 
     for name, effect in (("sigint", sigint_effect), ("sighup", sighup_effect)):
         if effect not in EFFECTS:
@@ -60,7 +62,7 @@ def solve(
             observer=log,
             plan="lean",
             algorithm=algorithm,
-            context=Context(threads=threads),
+            context=context_of(device, gpu, threads),
         )
     except (ValueError, MemoryError) as error:
         if isinstance(error, UserError):

@@ -168,6 +168,8 @@ def train(
     sighup_effect: Annotated[
         str, _caffe("--sighup-effect", "Of a hang-up.", metavar="stop|snapshot|none")
     ] = "snapshot",
+    device: options.Device = "auto",
+    gpu: options.Gpu = 0,
     threads: options.Threads = 0,
 ) -> int | None:
     """Train a network.
@@ -212,11 +214,13 @@ def train(
             weights=weights,
             snapshot=snapshot,
             algorithm=algorithm or "auto",
+            device=device,
+            gpu=gpu,
             threads=threads,
             sigint_effect=sigint_effect,
             sighup_effect=sighup_effect,
         )
-    from unet_native._core import Context
+    from unet_native.cli.device import context_of
     from unet_native.cli.training_data import load_sets
     from unet_native.data.augment import AugmentSettings
     from unet_native.data.check import check_training_set
@@ -280,7 +284,7 @@ def train(
         settings,
         weights=model,
         resume=resume,
-        context=Context(threads=threads),
+        context=context_of(device, gpu, threads),
         source=source,
         check=check,
     )

@@ -102,7 +102,7 @@ def dead_layer(net: Net, data: Array) -> str | None:
     """
     side = models.input_size(1, depth_of(net.spec))
     data = data[..., :side, :side]
-    probe = Net(net.spec, "TEST", params_of=net, data=data.shape)
+    probe = Net(net.spec, "TEST", params_of=net, context=net.context, data=data.shape)
     score = probe.forward(data=data)["score"]
     for layer in probe.spec.layers:
         if layer.type == "ReLU" and not np.any(probe.blobs[layer.top[0]].data):

@@ -6,22 +6,26 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_native import _core, snapshot
+from unet_native import _core, models, snapshot
 from unet_native.blob import Array
 from unet_native.data.dataset import DataSet
 from unet_native.data.prefetch import Prefetcher
 from unet_native.data.sampler import Sampler
-from unet_native.errors import UserError
+from unet_native.device_array import on_host
+from unet_native.errors import DeviceMemoryError, UserError
 from unet_native.model_file import Model, model_metadata
 from unet_native.report.train_report import TrainReport
+from unet_native.room import largest_fitting, training_bytes
 from unet_native.segment import Segmenter
 from unet_native.solver import SGDSolver
+from unet_native.spec import NetSpec
 from unet_native.train.curves import draw_curves
 from unet_native.train.health import HealthCheck, dead_layer
 from unet_native.train.log import Log, Row
@@ -105,14 +109,7 @@ class Trainer:
             weights=self.settings.weights,
         )
         self._tiles: Iterator | None = None
-        self.solver = SGDSolver(
-            self.settings.solver(),
-            self.settings.network(training.channels, training.classes),
-            feed=self._feed,
-            plan="lean",
-            algorithm=self.settings.algorithm,
-            context=self._context,
-        )
+        self.solver = self._make_solver()
         self.segmenter = Segmenter(
             self.solver.net.spec,
             self.solver.net,
@@ -129,6 +126,34 @@ class Trainer:
         self._curves_drawn = -math.inf
         if resume:
             self._restore()
+
+    def _make_solver(self) -> SGDSolver:
+        """Raises UserError if a device has not the memory, with the tile for which it has."""
+        channels, classes = self.training.channels, self.training.classes
+        try:
+            return SGDSolver(
+                self.settings.solver(),
+                self.settings.network(channels, classes),
+                feed=self._feed,
+                plan="lean",
+                algorithm=self.settings.algorithm,
+                context=self._context,
+            )
+        except DeviceMemoryError as error:
+            free, total = _core.device_room(self._context)
+
+            def network(side: int) -> NetSpec:
+                return replace(self.settings, tile=side).network(channels, classes)
+
+            needed = training_bytes(network(self.settings.tile), self._context)
+            step, least = 2 ** (self.settings.depth - 1), models.input_size(1, self.settings.depth)
+            sides = range(least, self.settings.tile, step)
+            fitting = largest_fitting(sides, network, self._context, free)
+            advice = f"--tile {fitting} fits" if fitting else "use a smaller --base-width"
+            raise UserError(
+                f"the training needs {needed / 1e9:.2f} GB of the device's memory, of which "
+                f"{free / 1e9:.2f} of {total / 1e9:.2f} GB are free; {advice}"
+            ) from error
 
     @property
     def iteration(self) -> int:
@@ -193,7 +218,7 @@ class Trainer:
         factor = self.settings.warmup_factor(self.iteration)
         rate = factor * self.solver.lr
         # Caffe's policies know no warm-up; a weight of the loss has the same effect.
-        self.solver.net.blobs["loss"].diff[...] = factor
+        self.solver.net.weigh_losses(factor)
         self.solver.step(1)
         loss = self.solver.loss
         if not math.isfinite(loss):
@@ -291,7 +316,8 @@ class Trainer:
         state = {"best": self._best, "validated": self._validated}
         self.solver.metadata = self._metadata() | {"training": json.dumps(state)}
         path = self.run.snapshot_path(self.iteration)
-        if not all(np.isfinite(param.blob.data).all() for param in self.solver.net.parameters):
+        parameters = [on_host(p.inner.latest("data")) for p in self.solver.net.parameters]
+        if not all(np.isfinite(array).all() for array in parameters):
             raise self._diverged(math.nan)
         try:
             self.solver.snapshot(path)

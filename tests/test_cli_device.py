@@ -1,0 +1,92 @@
+"""--device: the commands on the SIMT runtime, and what they say where there is no GPU."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from command_line import FAST, sources
+from places import assert_no_findings, devices
+from unet_native import _core, cli
+
+on_simt = pytest.mark.skipif("cuda-simt" not in devices(), reason="needs the SIMT runtime")
+GPU = ["--device", "cuda-simt"]
+
+
+def losses(run):
+    rows = (run / "log.csv").read_text().splitlines()
+    column = rows[0].split(",").index("loss")
+    return [float(row.split(",")[column]) for row in rows[1:]]
+
+
+@pytest.fixture(scope="module")
+def on_both(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("devices")
+    for name, options in (("cpu", ["--device", "cpu"]), ("gpu", GPU)):
+        arguments = [*sources(data), "-o", str(folder / name), "--validation", "3", *FAST]
+        assert cli.run(["train", *arguments, *options]) == 0
+    return folder
+
+
+@on_simt
+def test_train_takes_the_same_course(on_both):
+    assert losses(on_both / "gpu") == pytest.approx(losses(on_both / "cpu"), rel=1e-4)
+    assert_no_findings()
+
+
+@on_simt
+def test_segment_gives_the_same_probabilities(on_both, data, tmp_path):
+    for name, options in (("cpu", ["--device", "cpu"]), ("gpu", GPU)):
+        given = [str(on_both / "gpu"), str(data / "images" / "0.tif"), "-o", str(tmp_path / name)]
+        assert cli.run(["segment", *given, *options]) == 0
+    one, two = (tifffile.imread(tmp_path / name / "0_prob.tif") for name in ("cpu", "gpu"))
+    assert one.std() > 0
+    np.testing.assert_allclose(two, one, atol=1e-4)
+    assert_no_findings()
+
+
+@on_simt
+def test_too_small_a_device_says_which_tile_fits(data, tmp_path, complaint):
+    free, before = _core.device_room(_core.Context(device="cuda-simt"))
+    tile = FAST[FAST.index("--tile") + 1]
+    given = [*sources(data), "--validation", "3", *FAST, *GPU]
+    given[given.index("--tile") + 1] = str(int(tile) + 64)
+    _core.simt_memory(before - free + 600_000)
+    try:
+        said = complaint("train", *given, "-o", tmp_path / "run")
+        assert "GB of the device's memory" in said
+        fitting = said.rpartition("--tile ")[2].split()[0]
+        given[given.index("--tile") + 1] = fitting
+        assert cli.run(["train", *map(str, given), "-o", str(tmp_path / "run")]) == 0
+    finally:
+        _core.simt_memory(before)
+    assert int(fitting) < int(tile) + 64
+
+
+@pytest.mark.parametrize("command", ["train", "segment"])
+def test_an_unusable_device_is_refused(command, data, trained, tmp_path, complaint):
+    if command == "train":
+        given = [*sources(data), "-o", tmp_path / "run", *FAST]
+    else:
+        given = [trained, data / "images", "-o", tmp_path / "out"]
+    assert "unknown device" in complaint(command, *given, "--device", "tpu")
+    if "cuda" not in devices():
+        assert "--device cuda: " in complaint(command, *given, "--device", "cuda")
+    assert not (tmp_path / "run").exists()
+
+
+@on_simt
+def test_a_gpu_that_is_not_there_is_refused(data, tmp_path, complaint):
+    given = [*sources(data), "-o", tmp_path / "run", *FAST, *GPU, "--gpu", "3"]
+    assert "--gpu 3: there is no GPU 3" in complaint("train", *given)
+
+
+def test_auto_takes_the_cpu_where_there_is_no_gpu(data, tmp_path, capsys):
+    if "cuda" in devices():
+        pytest.skip("there is a GPU")
+    assert cli.run(["info", "--json"]) == 0
+    assert "cpu" in json.loads(capsys.readouterr().out)["devices"]
+    assert cli.run(["train", *sources(data), "-o", str(tmp_path / "run"), *FAST]) == 0
