@@ -54,7 +54,7 @@ def test_too_small_a_device_says_which_tile_fits(data, tmp_path, complaint):
     tile = FAST[FAST.index("--tile") + 1]
     given = [*sources(data), "--validation", "3", *FAST, *GPU]
     given[given.index("--tile") + 1] = str(int(tile) + 64)
-    _core.simt_memory(before - free + 600_000)
+    _core.simt_memory(before - free + 2_000_000)
     try:
         said = complaint("train", *given, "-o", tmp_path / "run")
         assert "GB of the device's memory" in said

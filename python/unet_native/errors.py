@@ -15,8 +15,8 @@ class DeviceMemoryError(MemoryError):
 
     def __init__(self, needed: int, free: int, total: int):
         super().__init__(
-            f"the device has {free / 1e9:.2f} of its {total / 1e9:.2f} GB of memory free, "
-            f"{needed / 1e9:.2f} GB more are needed"
+            f"the device has {free / 1e9:.3g} of its {total / 1e9:.3g} GB of memory free, "
+            f"{needed / 1e9:.3g} GB more are needed"
         )
         self.needed = needed
         self.free = free

@@ -1,8 +1,8 @@
-"""How much memory a training takes, planned without taking it."""
+"""How much memory a network takes, planned without taking it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from math import prod
 
 from unet_native import layers, parameters
@@ -10,33 +10,42 @@ from unet_native.graph import Graph
 from unet_native.layers import Execution
 from unet_native.ops import Context
 from unet_native.plan import Plan
-from unet_native.spec import NetSpec
+from unet_native.spec import NetSpec, Shape
 
 
-def training_bytes(spec: NetSpec, context: Context, histories: int = 1) -> int:
-    """Bytes of a lean training net with weights and `histories` arrays of momentum for each."""
-    run = Execution("TRAIN", 0, context=context)
-    own = layers.create_all(spec.for_phase("TRAIN"), run, spec.name)
-    graph = Graph(own)
-    shapes = graph.shapes({})
-    plan = Plan("lean", graph, shapes, backward=True, transient_param_diffs=True)
-    inputs = sum(2 * prod(shapes[name]) for name in graph.inputs)  # data and diff
+def _planned(
+    spec: NetSpec, phase: str, context: Context | None, algorithm: str
+) -> tuple[Plan, list[str], int]:
+    """The lean plan, the names of the inputs, and the number of all parameters."""
+    run = Execution(phase, 0, algorithm, context)
+    own = layers.create_all(spec.for_phase(phase), run, spec.name)
+    graph = Graph(own, force_backward=False)
+    shapes, training = graph.shapes({}), phase == "TRAIN"
+    plan = Plan("lean", graph, shapes, backward=training, transient_param_diffs=training)
     weights = sum(prod(parameters.shape_of(p, shapes)) for p in parameters.of_layers(own))
-    return plan.bytes + 4 * (inputs + (1 + histories) * weights)
+    return plan, graph.inputs, weights
 
 
-def largest_fitting(
-    sides: Iterable[int], spec_of: Callable[[int], NetSpec], context: Context, room: int
-) -> int | None:
-    """The largest of the tiles `sides`, given in ascending order, whose training fits `room` bytes.
+def tile_bytes(spec: NetSpec, context: Context | None, algorithm: str, data: Shape) -> int:
+    """Bytes of the blobs and workspace of a lean net that segments tiles of the shape `data`."""
+    return _planned(spec.with_input_shapes({"data": data}), "TEST", context, algorithm)[0].bytes
+
+
+def training_bytes(spec: NetSpec, context: Context | None, algorithm: str = "auto") -> int:
+    """Bytes of a lean training net, its inputs, its weights and their momentum."""
+    plan, inputs, weights = _planned(spec, "TRAIN", context, algorithm)
+    return plan.bytes + 4 * (2 * sum(prod(plan.shapes[name]) for name in inputs) + 2 * weights)
+
+
+def largest_fitting(sides: Sequence[int], bytes_of: Callable[[int], int], room: int) -> int | None:
+    """The largest of the tiles `sides`, in ascending order, that takes at most `room` bytes.
 
     None if not even the first one does.
     """
-    sides = list(sides)
     low, high = -1, len(sides)  # sides[low] fits, sides[high] does not
     while high - low > 1:
         middle = (low + high) // 2
-        if training_bytes(spec_of(sides[middle]), context) <= room:
+        if bytes_of(sides[middle]) <= room:
             low = middle
         else:
             high = middle

@@ -22,6 +22,7 @@ from unet_native.average import Part, Rotation, View, check_average, transforms
 from unet_native.errors import UserError
 from unet_native.net import Net
 from unet_native.ops.arrays import context_or_default
+from unet_native.room import tile_bytes
 from unet_native.spec import NetSpec
 
 __all__ = ["MEMORY_LIMIT", "Pass", "Segmenter", "Tiling", "choose_tiling", "depth_of"]
@@ -219,13 +220,22 @@ class Segmenter:
         shape = [models.input_size(_PROBE, self.depth)] * 2
         max_pixels = inf
         for _ in range(_ATTEMPTS):
-            nbytes = self._net_for((1, channels, *shape)).plan.bytes
+            nbytes = self._tile_bytes(channels, shape)
             max_pixels = min(max_pixels, self.memory_limit / nbytes * prod(shape))
             tiling = choose_tiling(size, self.depth, max_pixels, self.tile, overlap)
             if tiling.input_size == tuple(shape):
                 break
             shape = tiling.input_size
         return tiling
+
+    def _tile_bytes(self, channels: int, size: tuple[int, int]) -> int:
+        self._check_channels(channels)
+        shape = (1, channels, *size)
+        return tile_bytes(self.spec, self._context, self._algorithm, shape)
+
+    def planned_memory(self, size: tuple[int, int], channels: int = 1) -> int:
+        """Bytes that a tile of an image of `size` will take, before it takes them."""
+        return self._tile_bytes(channels, self.tiling(size, channels).input_size)
 
     def memory(self, tiling: Tiling, channels: int = 1) -> int:
         """Bytes that the network takes for such tiles, beside its parameters."""
@@ -302,11 +312,7 @@ class Segmenter:
         return net.forward(data=data)["score"]
 
     def _net_for(self, shape: tuple[int, int, int, int]) -> Net:
-        wanted = self._channels_wanted()
-        if shape[1] != wanted:
-            raise UserError(
-                f"the image has {shape[1]} channels, the network wants {wanted}; convert the image"
-            )
+        self._check_channels(shape[1])
         if self._net is None:
             self._net = Net(
                 self.spec,
@@ -321,6 +327,13 @@ class Segmenter:
             self._net.blobs["data"].reshape(*shape)
             self._net.reshape()
         return self._net
+
+    def _check_channels(self, channels: int) -> None:
+        wanted = self._channels_wanted()
+        if channels != wanted:
+            raise UserError(
+                f"the image has {channels} channels, the network wants {wanted}; convert the image"
+            )
 
     def _channels_wanted(self) -> int:
         for layer in self.spec.layers:

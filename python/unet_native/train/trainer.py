@@ -6,29 +6,25 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_native import _core, models, snapshot
+from unet_native import _core, snapshot
 from unet_native.blob import Array
 from unet_native.data.dataset import DataSet
 from unet_native.data.prefetch import Prefetcher
 from unet_native.data.sampler import Sampler
 from unet_native.device_array import on_host
-from unet_native.errors import DeviceMemoryError, UserError
+from unet_native.errors import UserError
 from unet_native.model_file import Model, model_metadata
 from unet_native.report.train_report import TrainReport
-from unet_native.room import largest_fitting, training_bytes
-from unet_native.segment import Segmenter
-from unet_native.solver import SGDSolver
-from unet_native.spec import NetSpec
 from unet_native.train.curves import draw_curves
 from unet_native.train.health import HealthCheck, dead_layer
 from unet_native.train.log import Log, Row
+from unet_native.train.nets import make_nets
 from unet_native.train.observer import Observer
 from unet_native.train.run_directory import RunDirectory
 from unet_native.train.settings import TrainSettings
@@ -109,12 +105,8 @@ class Trainer:
             weights=self.settings.weights,
         )
         self._tiles: Iterator | None = None
-        self.solver = self._make_solver()
-        self.segmenter = Segmenter(
-            self.solver.net.spec,
-            self.solver.net,
-            context=self._context,
-            algorithm=self.settings.algorithm,
+        self.solver, self.segmenter = make_nets(
+            self.settings, training, validation, self._feed, self._context
         )
         if weights is not None:
             self._start_from(weights)
@@ -126,34 +118,6 @@ class Trainer:
         self._curves_drawn = -math.inf
         if resume:
             self._restore()
-
-    def _make_solver(self) -> SGDSolver:
-        """Raises UserError if a device has not the memory, with the tile for which it has."""
-        channels, classes = self.training.channels, self.training.classes
-        try:
-            return SGDSolver(
-                self.settings.solver(),
-                self.settings.network(channels, classes),
-                feed=self._feed,
-                plan="lean",
-                algorithm=self.settings.algorithm,
-                context=self._context,
-            )
-        except DeviceMemoryError as error:
-            free, total = _core.device_room(self._context)
-
-            def network(side: int) -> NetSpec:
-                return replace(self.settings, tile=side).network(channels, classes)
-
-            needed = training_bytes(network(self.settings.tile), self._context)
-            step, least = 2 ** (self.settings.depth - 1), models.input_size(1, self.settings.depth)
-            sides = range(least, self.settings.tile, step)
-            fitting = largest_fitting(sides, network, self._context, free)
-            advice = f"--tile {fitting} fits" if fitting else "use a smaller --base-width"
-            raise UserError(
-                f"the training needs {needed / 1e9:.2f} GB of the device's memory, of which "
-                f"{free / 1e9:.2f} of {total / 1e9:.2f} GB are free; {advice}"
-            ) from error
 
     @property
     def iteration(self) -> int:
