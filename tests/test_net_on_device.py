@@ -112,6 +112,9 @@ def test_blobs_are_read_and_written_as_on_the_cpu(device):
     score = net.blobs["score"].data
     again = score.copy()
     net.forward()
+    assert not np.array_equal(score, again)  # another dropout mask
+    net.iteration = 1
+    net.forward()
     assert net.blobs["score"].data is score
     np.testing.assert_array_equal(score, again)
 

@@ -14,7 +14,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isnan, prod
-from time import perf_counter
 
 import numpy as np
 
@@ -23,11 +22,11 @@ from unet_native.blob import Blob, ObservedBlob
 from unet_native.exchange import ParameterExchange
 from unet_native.graph import Graph
 from unet_native.layers import Execution, Layer, crop
-from unet_native.memory import Memory
 from unet_native.ops import Context
 from unet_native.ops.arrays import Array, context_or_default
 from unet_native.parameters import Parameter
 from unet_native.plan import Plan
+from unet_native.runner import OnStep, Runner
 from unet_native.spec import NetSpec, Shape
 
 
@@ -70,7 +69,8 @@ class Net(ParameterExchange):
         self.phase = phase
         self._loss: float | None = 0.0
         self._loss_layers: list[Layer] = []
-        self.on_step: Callable[[str, str, float], None] | None = None
+        self.on_step: OnStep | None = None
+        self._runner: Runner | None = None
         seed = secrets.randbits(63) if seed is None else seed
         self._execution = Execution(phase, seed, algorithm, context)
         if params_of is not None and params_of.context.device != self.context.device:
@@ -197,23 +197,17 @@ class Net(ParameterExchange):
             raise ValueError(f"network {self.spec.name!r} {why}; make its inputs smaller")
 
     def _bind(self) -> None:
-        """Lays the blobs into a new arena; the old one goes first."""
-        own = {k: blob for k, blob in self._all_blobs.items() if k not in self.inputs}
-        self._workspaces = {}
-        for blob in own.values():
-            blob.bind(data=None, diff=None)
+        """Lays the blobs into new memory; the old one goes first."""
+        self._runner = None
+        for name, blob in self._all_blobs.items():
+            if name not in self.inputs:
+                blob.bind(data=None, diff=None)
         for layer in self.layers:
             layer.release()
-        memory = Memory(self.plan, self._execution.context)
-        memory.bind(self.layers, own)
-        self._kept = {name: self._all_blobs[name].data for name in self.plan.repeated}
-        self._again = {name: memory.again(name) for name in self.plan.repeated}
+        self._runner = Runner(
+            self.layers, self.plan, self._all_blobs, self.inputs, self._execution.context
+        )
         self._bound_inputs = {name: self._all_blobs[name].data for name in self.inputs}
-        self._workspaces = {
-            (layer, step): memory.workspace(layer, step)
-            for layer in self.layers
-            for step in ("forward", "backward_weights", "backward_data", "recompute")
-        }
 
     # --- running ---
 
@@ -349,58 +343,18 @@ class Net(ParameterExchange):
 
     def run_forward(self, first: int, last: int) -> None:
         """The layers from `first` to `last`; leaves the loss to be asked for."""
-        for name, data in self._kept.items():
-            self._all_blobs[name].bind(data=data)
-        for position in range(first, last + 1):
-            if position in self.plan.fused and position > first:
-                continue  # the layer before has applied it
-            self._forward(position, fuse=position < last)
+        self._runner.on_step = self.on_step
+        self._runner.forward(first, last)
         self.passed(self.layers[first : last + 1])
 
     def run_backward(
         self, running: Collection[Layer], on_param_diff: Callable[[Parameter], None] | None
     ) -> None:
         """The backward passes of the layers `running`."""
-        for layer, step in self.plan.backward:
-            if layer not in running:
-                continue
-            layer.workspace = self._workspaces.get((layer, step))
-            if step == "recompute":
-                name = layer.spec.top[0]
-                self._all_blobs[name].bind(data=self._again[name])
-                self._forward(self.layers.index(layer), fuse=True, step=step)
-            elif step == "backward_weights":
-                accumulate = not self._transient
-                self._run(layer, step, layer.backward_weights, accumulate=accumulate)
-            elif step == "backward_data":
-                also = self.plan.absorbed.get(layer)
-                self._run(layer, step, layer.backward_data, **(also._asdict() if also else {}))
-                for i, blob in enumerate(layer.bottom):
-                    if layer.accumulate[i] and not layer.can_accumulate:
-                        np.add(blob.diff, layer.bottom_diffs[i], out=blob.diff)
-            elif on_param_diff is not None:
-                for param in self.parameters:
-                    if param.layer is layer:
-                        param.inner.push("diff")
-                        on_param_diff(param)
-                        param.inner.pull("data", "diff")
-
-    def _forward(self, position: int, *, fuse: bool, step: str = "forward") -> None:
-        """The forward pass of one layer and, if it may `fuse`, of the ReLU that it applies."""
-        layer = self.layers[position]
-        layer.workspace = self._workspaces[layer, step]
-        slope = self.plan.fused.get(position + 1) if fuse else None
-        how = {} if slope is None else {"negative_slope": slope}
-        self._run(layer, step, layer.forward, **how)
-
-    def _run(self, layer: Layer, step: str, function: Callable[..., None], **how) -> None:
-        """One pass of a layer, timed if somebody wants to know."""
-        if self.on_step is None:
-            function(**how)
-            return
-        start = perf_counter()
-        function(**how)
-        self.on_step(layer.name, step, perf_counter() - start)
+        self._runner.on_step = self.on_step
+        self._runner.backward(
+            running, self.parameters, on_param_diff, accumulate=not self._transient
+        )
 
     def _range(self, start: str | None, end: str | None, first: int, last: int) -> tuple[int, int]:
         for name in (start, end):
