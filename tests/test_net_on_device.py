@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import unet_native as caffe
 from places import assert_no_findings, devices
 from small_net import MODELS, inputs_of, random_biases, small_spec
 from unet_native import _core, models
+from unet_native.caffe import pycaffe
 from unet_native.errors import UserError
 from unet_native.net import Net
 from unet_native.ops import Context
@@ -145,6 +147,29 @@ def test_parameters_are_shared_on_one_device_only(device):
     cpu = Net(small_spec("fig1"), seed=4)
     with pytest.raises(ValueError, match="lie on cpu"):
         Net(small_spec("fig1"), "TEST", params_of=cpu, context=device)
+
+
+def test_pycaffes_mode_decides_where_nets_go(device, monkeypatch):
+    monkeypatch.setattr(pycaffe, "_mode", pycaffe._Mode())
+    monkeypatch.setattr(_core, "devices", lambda: ["cpu", "cuda"])
+    caffe.set_device(0)
+    caffe.set_mode_gpu()
+    assert pycaffe._mode.device == "cuda"
+    pycaffe._mode.device = device.device
+    assert caffe.Net(small_spec("fig1")).context.device == device.device
+    caffe.set_mode_cpu()
+    assert caffe.Net(small_spec("fig1")).context.device == "cpu"
+    with pytest.raises(ValueError, match="counted from 0"):
+        caffe.set_device(-1)
+
+
+def test_without_a_gpu_pycaffes_mode_says_why(monkeypatch, caplog):
+    if "cuda" in _core.devices():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(pycaffe, "_mode", pycaffe._Mode())
+    caffe.set_mode_gpu()
+    assert "the CPU computes instead" in caplog.text
+    assert pycaffe._mode.device == "cpu"
 
 
 # --- solvers ---

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from unet_native import _core, solvers
 from unet_native import net as nets
-from unet_native import solver as solvers
 from unet_native.caffe import network, solverfile
 from unet_native.layers import LAYER_TYPES
+from unet_native.ops import Context
 from unet_native.ops.arrays import Array
 from unet_native.solver_settings import SolverSettings
 from unet_native.spec import PHASES, NetSpec
@@ -31,6 +33,20 @@ TRAIN, TEST = 0, 1  # positions in spec.PHASES
 
 _log = logging.getLogger("unet_native")
 _seed: list[int] = []  # what set_random_seed has set
+
+
+@dataclass
+class _Mode:
+    """What set_mode_cpu, set_mode_gpu and set_device have set."""
+
+    device: str = "cpu"
+    gpu: int = 0
+
+    def context(self) -> Context | None:
+        return None if self.device == "cpu" else Context(device=self.device, gpu=self.gpu)
+
+
+_mode = _Mode()
 
 
 class Net(nets.Net):
@@ -61,6 +77,7 @@ class Net(nets.Net):
             stages = state["stages"] or ()
             spec = network.read_net(spec, level=state["level"] or 0, stages=stages)
         options.setdefault("seed", _seed[-1] if _seed else None)
+        options.setdefault("context", _mode.context())
         super().__init__(spec, "TRAIN" if phase is None else phase, **options)
         for notice in self.notices:
             level = logging.WARNING if notice.startswith("warning: ") else logging.INFO
@@ -136,6 +153,7 @@ class _FromFile:
             return
         file = solverfile.read_solver(solver_file)
         settings = with_seed(file.settings)
+        options.setdefault("context", _mode.context())
         super().__init__(settings, file.train, test_specs=file.tests, **options)
         self.param = file.message
         for names in file.weights:
@@ -163,8 +181,6 @@ def get_solver(solver_file: str | Path, **options) -> SGDSolver | AdamSolver:
 
 def with_seed(settings: SolverSettings) -> SolverSettings:
     """The settings with the seed of set_random_seed, where they have none of their own."""
-    from dataclasses import replace
-
     if settings.random_seed >= 0 or not _seed:
         return settings
     return replace(settings, random_seed=_seed[-1])
@@ -174,16 +190,28 @@ def with_seed(settings: SolverSettings) -> SolverSettings:
 
 
 def set_mode_cpu() -> None:
-    """Nothing: nets run on the CPU unless told otherwise."""
+    """Nets and solvers made from now on run on the CPU, unless given a context."""
+    _mode.device = "cpu"
 
 
 def set_mode_gpu() -> None:
-    """Warns that this build has no CUDA; nets then run on the CPU, with the same results."""
-    _log.warning("set_mode_gpu: this build has no CUDA, the CPU computes instead")
+    """Nets and solvers made from now on run on the GPU, unless given a context.
+
+    Where there is none that can be used they stay on the CPU, with the same results; a warning
+    says why.
+    """
+    if "cuda" in _core.devices():
+        _mode.device = "cuda"
+    else:
+        why = _core.cuda_status()["obstacle"]
+        _log.warning("set_mode_gpu: the CPU computes instead, for %s", why)
 
 
 def set_device(gpu: int) -> None:
-    """Nothing: this build has no CUDA, so there is no device to choose."""
+    """Which GPU that is, counted from 0."""
+    if gpu < 0:
+        raise ValueError(f"set_device: GPUs are counted from 0, got {gpu}")
+    _mode.gpu = gpu
 
 
 def set_random_seed(seed: int) -> None:
