@@ -17,7 +17,7 @@
 #include "cuda/gemm.h"
 #include "cuda/reduce.h"
 
-namespace unet::UNET_GPU::few {
+namespace unet::UNET_GPU::conv1x1_few {
 namespace {
 
 constexpr int kLanes = 16, kGroups = 16, kThreads = kLanes * kGroups;
@@ -298,4 +298,4 @@ std::ptrdiff_t workspace(const Conv1x1Shape& shape) {
   return std::ptrdiff_t(splits_of(shape.n, shape.ic, shape.h, shape.w)) * shape.ic * shape.oc;
 }
 
-}  // namespace unet::UNET_GPU::few
+}  // namespace unet::UNET_GPU::conv1x1_few
