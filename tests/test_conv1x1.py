@@ -22,7 +22,7 @@ WIDE = [
 ]
 
 # What the kernels of a GPU distinguish (csrc/cuda/conv1x1_few.cu, pointwise.h): each number of
-# outputs that has dot products of its own, tiles of 64 columns, in backward_weights also of 128; each with
+# outputs that has dot products of its own; tiles of 64 columns, in backward_weights also of 128;
 # channels that come four at a time, or not. Nothing is a multiple of a tile.
 TILES = [
     (1, 130, 5, 7, 1),

@@ -22,8 +22,8 @@ WIDE = [
 ]
 
 # What the kernels of a GPU distinguish (csrc/cuda/pointwise.h): tiles of 64 columns, in
-# backward_weights also of 128, with channels that come four at a time, or not. Nothing is a multiple
-# of a tile.
+# backward_weights also of 128; channels that come four at a time, or not. Nothing is a multiple of
+# a tile.
 TILES = [
     (1, 130, 5, 7, 1),
     (1, 64, 9, 13, 4),
