@@ -1,7 +1,8 @@
 // conv1x1 on a GPU: few output channels by dot products (cuda/conv1x1_few.cu), more as a matrix
-// product over the pixels (cuda/pointwise.h).
+// product over the pixels (cuda/pointwise.h, pointwise_weights.h).
 #include "cuda/conv1x1_few.h"
 #include "cuda/pointwise.h"
+#include "cuda/pointwise_weights.h"
 #include "ops/conv1x1.h"
 
 namespace unet::UNET_GPU {

@@ -3,27 +3,24 @@
 // each tap, would compute 2 to 8 times as much.
 //
 //   thread   4 output channels x kRun = 8 neighbouring pixels of a row
-//   block    256 threads: kLanes (16 or 4) beside each other in the channels, the others over a
-//   tile
+//   block    256 threads: kLanes (16 or 4) side by side in the channels, the others over a tile
 //
-//                  16 columns                     of kRows = 8 or 32 rows of pixels; bottom under
-//                  it,
-//            +--------+--------+                  with a border of 2, lies in shared memory,
-//     kRows  | thread | thread |  x 4*kLanes      channel by channel, so that neighbouring pixels
-//            +--------+--------+    channels      come as float4
-//            |  ...   |  ...   |
+//                 16 columns
+//            +--------+--------+                kRows = 8 or 32 rows of pixels; bottom under them,
+//     kRows  | thread | thread | x 4*kLanes     with a border of 2, lies in shared memory, channel
+//            +--------+--------+   channels     by channel, so that neighbouring pixels come as
+//            |  ...   |  ...   |                float4
 //
 //   forward            the filter lies in shared memory too. Of it a thread reads a float4 for each
-//                      tap of a channel, of bottom 10 floats for the three taps of a row: 96
-//                      multiply-adds on 6 loads
-//   backward_weights   a block goes through every splits-th tile for one input channel, and keeps 9
-//                      taps x 4 channels of sums in each thread's registers; they are added over
-//                      the block through shared memory, over the splits by add_splits. The blocks
-//                      of the input channels of a tile run side by side and share what they read in
-//                      the level 2 cache
+//                      tap of a channel, of bottom three for the taps of a row: 96 multiply-adds
+//                      on 6 loads
+//   backward_weights   a block goes through every splits-th tile for one input channel. A thread
+//                      keeps the sums of 9 taps x 4 channels in registers, and of the bias; they
+//                      are added over the block through shared memory, over the splits by
+//                      add_splits. The blocks of a tile's input channels run side by side and share
+//                      what they read in the level 2 cache
 //
-// Cost: 4*OC bytes a pixel of the top, and 4*IC a pixel of the bottom; 2*9*IC*OC operations a
-// pixel.
+// Cost: 4*OC bytes a pixel of top, 4*IC a pixel of bottom; 2*9*IC*OC operations a pixel.
 #include "cuda/conv3x3_few.h"
 #include "cuda/gemm.h"
 #include "cuda/reduce.h"
@@ -33,7 +30,7 @@ namespace {
 
 constexpr int kThreads = 256, kRun = 8, kColumns = 2 * kRun;
 constexpr int kPitch = 20;  // of a row of bottom in shared memory: 18 floats in whole float4s
-constexpr int kMostInputs = 4;
+constexpr int kMostInputs = 4, kTaps = 9;
 
 template <int kLanes>
 struct Tile {
@@ -43,7 +40,7 @@ struct Tile {
   using Rows = float[kRows + 2][kPitch];
   struct Forward {
     Rows bottom[kMostInputs];
-    float weight[9 * kMostInputs][kWidth];
+    float weight[kTaps * kMostInputs][kWidth];
   };
   struct Backward {
     Rows bottom;
@@ -114,7 +111,7 @@ __global__ void __launch_bounds__(kThreads)
   const int first_channel = blockIdx.y * T::kWidth;
   const TilePlace at(grid, blockIdx.x, T::kRows);
   for (int ic = 0; ic < bottom.c; ++ic) load_bottom(bottom, ic, at, shared.bottom[ic]);
-  for (int i = thread; i < 9 * bottom.c * T::kWidth; i += kThreads) {
+  for (int i = thread; i < kTaps * bottom.c * T::kWidth; i += kThreads) {
     const int row = i / T::kWidth, tap = row / bottom.c, ic = row - tap * bottom.c;
     const int place = i - row * T::kWidth;
     const int oc = first_channel + Channels::of<kLanes>(place / 4, quads)[place % 4];
@@ -196,24 +193,30 @@ __device__ __forceinline__ void load_run(ConstView top_diff, const TilePlace& at
 }
 
 // weight_diff of one input channel and kWidth outputs, over a split of the tiles, into
-// partial[split][tap][IC][OC].
+// partial[split][tap][IC][OC]; with the first input channel also bias_diff, into
+// partial_bias[split][OC].
 template <int kLanes>
 __global__ void __launch_bounds__(kThreads)
-    direct_products(TileGrid grid, ConstView bottom, ConstView top_diff, bool quads,
-                    float* partial) {
+    direct_products(TileGrid grid, ConstView bottom, ConstView top_diff, bool quads, float* partial,
+                    float* partial_bias) {
   using T = Tile<kLanes>;
   auto& shared = shared_memory<typename T::Backward>();
   const int thread = threadIdx.x, lane = thread % kLanes, group = thread / kLanes;
   const int ic = blockIdx.x, first_channel = blockIdx.y * T::kWidth;
   const int row = group / 2, column = group % 2 * kRun;
   const Channels channels = Channels::of<kLanes>(lane, quads);
-  float sum[9][4] = {};
+  float sum[kTaps + 1][4] = {};  // and of the bias
   for (int index = blockIdx.z; index < grid.count; index += gridDim.z) {
     const TilePlace at(grid, index, T::kRows);
     load_bottom(bottom, ic, at, shared.bottom);
     __syncthreads();
     float diff[kRun][4];
     load_run(top_diff, at, row, column, first_channel, channels, quads, diff);
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) {
+#pragma unroll
+      for (int c = 0; c < 4; ++c) sum[kTaps][c] += diff[i][c];
+    }
 #pragma unroll
     for (int kh = 0; kh < 3; ++kh) {
       float x[kRun + 4];
@@ -230,8 +233,9 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();
   }
 
+  const std::ptrdiff_t IC = bottom.c, OC = top_diff.c, split = blockIdx.z;
 #pragma unroll
-  for (int tap = 0; tap < 9; ++tap) {
+  for (int tap = 0; tap <= kTaps; ++tap) {
     store4(&shared.sum[group][4 * lane],
            make_float4(sum[tap][0], sum[tap][1], sum[tap][2], sum[tap][3]));
     __syncthreads();
@@ -239,9 +243,8 @@ __global__ void __launch_bounds__(kThreads)
       const int oc = first_channel + Channels::of<kLanes>(thread / 4, quads)[thread % 4];
       float total = 0;
       for (int g = 0; g < T::kGroups; ++g) total += shared.sum[g][thread];
-      if (oc < top_diff.c) {
-        partial[((std::ptrdiff_t(blockIdx.z) * 9 + tap) * bottom.c + ic) * top_diff.c + oc] = total;
-      }
+      if (oc < OC && tap < kTaps) partial[((split * kTaps + tap) * IC + ic) * OC + oc] = total;
+      if (oc < OC && tap == kTaps && ic == 0) partial_bias[split * OC + oc] = total;
     }
     __syncthreads();
   }
@@ -272,16 +275,20 @@ void forward_on(const Context& ctx, ConstView bottom, ConstFilter weight, ConstS
 
 template <int kLanes>
 void backward_weights_on(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                         float* partial, Filter weight_diff) {
+                         float* partial, Filter weight_diff, Span bias_diff) {
   using T = Tile<kLanes>;
   const int splits = splits_of<kLanes>({bottom.n, bottom.c, bottom.h, bottom.w, top_diff.c});
+  const std::ptrdiff_t size = std::ptrdiff_t(kTaps) * bottom.c * top_diff.c;
+  float* const partial_bias = partial + splits * size;
   const TileGrid grid(top_diff.n, top_diff.h, top_diff.w, T::kRows);
   UNET_CUDA(launch("conv3x3_backward_weights", direct_products<kLanes>,
                    dim3(unsigned(bottom.c), blocks_for(top_diff.c, T::kWidth), unsigned(splits)),
                    kThreads, sizeof(typename T::Backward), stream_of(ctx), grid, bottom, top_diff,
-                   has_quads(top_diff), partial));
-  launch_add_splits(ctx, std::ptrdiff_t(9) * bottom.c * top_diff.c, partial, splits, accumulate,
-                    weight_diff.data);
+                   has_quads(top_diff), partial, partial_bias));
+  launch_add_splits(ctx, size, partial, splits, accumulate, weight_diff.data);
+  if (bias_diff.data != nullptr) {
+    launch_add_splits(ctx, top_diff.c, partial_bias, splits, accumulate, bias_diff.data);
+  }
 }
 
 }  // namespace
@@ -295,15 +302,12 @@ void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan
 void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
                       float* partial, Filter weight_diff, Span bias_diff) {
   const auto run = takes_four_lanes(top_diff.c) ? backward_weights_on<4> : backward_weights_on<16>;
-  run(ctx, bottom, top_diff, accumulate, partial, weight_diff);
-  if (bias_diff.data != nullptr) bias_backward(ctx, top_diff, accumulate, partial, bias_diff);
+  run(ctx, bottom, top_diff, accumulate, partial, weight_diff, bias_diff);
 }
 
 std::ptrdiff_t workspace(const Conv3x3Shape& shape) {
   const int splits = takes_four_lanes(shape.oc) ? splits_of<4>(shape) : splits_of<16>(shape);
-  const std::ptrdiff_t weights = std::ptrdiff_t(splits) * 9 * shape.ic * shape.oc;
-  const std::ptrdiff_t biases = bias_workspace(shape.n, shape.oc, shape.ih - 2);
-  return weights > biases ? weights : biases;
+  return std::ptrdiff_t(splits) * (kTaps * shape.ic + 1) * shape.oc;
 }
 
 }  // namespace unet::UNET_GPU::conv3x3_few
