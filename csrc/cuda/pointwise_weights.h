@@ -45,7 +45,8 @@ template <int kScale, int Warps, bool kVector>
 __global__ void __launch_bounds__(Tiling<Warps>::kThreads)
     sum_outer_products(ConstView bottom, ConstView top_diff, int split_pixels, float* partial) {
   using T = Tiling<Warps>;
-  constexpr int kTaps = kScale * kScale, kQuads = T::kColumns / 4, kPlaces = kVector ? 1 : 4;
+  constexpr int kTaps = kScale * kScale, kQuads = T::kColumns / 4;
+  constexpr int kGroup = kVector ? 4 : 1, kPlaces = 4 / kGroup;
   auto& shared = shared_memory<typename T::Shared>();
   const int thread = threadIdx.x, IC = bottom.c, OC = top_diff.c;
   const int first_row = blockIdx.x * T::kRows, first_column = blockIdx.y * T::kColumns;
@@ -102,13 +103,20 @@ __global__ void __launch_bounds__(Tiling<Warps>::kThreads)
 
   float* const to = partial + std::ptrdiff_t(blockIdx.z) * kTaps * IC * OC;
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
+  for (int j = 0; j < 8; j += kGroup) {
     const int column = first_column + tile.column_of(j), tap = column / OC;
-    float* const place_of_column = to + std::ptrdiff_t(tap) * IC * OC + (column - tap * OC);
+    float* const first_of_column = to + std::ptrdiff_t(tap) * IC * OC + (column - tap * OC);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int row = first_row + tile.row_of(i);
-      if (row < IC && tap < kTaps) place_of_column[std::ptrdiff_t(row) * OC] = tile.sum[i][j];
+      if (row >= IC || tap >= kTaps) continue;
+      float* const place = first_of_column + std::ptrdiff_t(row) * OC;
+      const float* const sum = tile.sum[i] + j;
+      if constexpr (kVector) {
+        store4(place, make_float4(sum[0], sum[1], sum[2], sum[3]));
+      } else {
+        *place = *sum;
+      }
     }
   }
 }
@@ -137,7 +145,7 @@ void launch_outer_products(const Context& ctx, const char* name, ConstView botto
   using T = Tiling<Warps>;
   const dim3 grid(blocks_for(bottom.c, T::kRows),
                   blocks_for(kScale * kScale * top_diff.c, T::kColumns), unsigned(splits.count));
-  const bool quads = has_quads(bottom) && has_quads(top_diff);
+  const bool quads = has_quads(bottom) && has_quads(top_diff) && is_aligned(partial);
   const auto kernel =
       quads ? sum_outer_products<kScale, Warps, true> : sum_outer_products<kScale, Warps, false>;
   UNET_CUDA(launch(name, kernel, grid, T::kThreads, sizeof(typename T::Shared), stream_of(ctx),
