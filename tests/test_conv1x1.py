@@ -32,6 +32,7 @@ TILES = [
     (1, 68, 4, 9, 8),
     (1, 132, 3, 5, 16),
     (1, 1024, 2, 3, 16),  # a filter too large for dot products
+    (1, 68, 17000, 1, 2),  # more rows than blocks take at once
     (1, 17, 11, 12, 65),
     (1, 132, 10, 13, 68),
 ]

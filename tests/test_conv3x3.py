@@ -57,7 +57,8 @@ FEW_INPUTS = [
     (1, 1, 37, 20, 16),
     (2, 3, 35, 19, 13),
     (1, 4, 11, 37, 68),
-    (1, 2, 19, 21, 130),
+    (1, 2, 19, 21, 20),
+    (2, 4, 45, 36, 130),  # more tiles than splits in backward_weights
     (3, 1, 12, 18, 64),
 ]
 ALGORITHMS = ["direct", "winograd"]

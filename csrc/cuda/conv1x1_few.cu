@@ -46,9 +46,9 @@ struct Run {
     n = row / runs.h;
     h = row - n * runs.h;
     w = (index - row * runs.per_row) * kRun;
-    pixels = index < runs.count ? min(kRun, runs.w - w) : 0;
+    const int left = index < runs.count ? runs.w - w : 0;
+    pixels = left < kRun ? left : kRun;
   }
-  __device__ __forceinline__ static int min(int a, int b) { return a < b ? a : b; }
 };
 
 // The first of a block's runs for this thread's group, and the step to its next.

@@ -18,6 +18,8 @@
 // Cost: 2*taps*IC*OC operations a pixel of the small blob, for each pass.
 #pragma once
 
+#include <type_traits>
+
 #include "core/activation.h"
 #include "cuda/check.h"
 #include "cuda/gemm.h"
