@@ -15,6 +15,7 @@ ON_DEVICES = {
     "test_conv3x3",
     "test_crop_concat",
     "test_dropout",
+    "test_fma_peak",
     "test_max_pool2x2",
     "test_relu",
     "test_sgd",

@@ -21,6 +21,28 @@ WIDE = [
     (1, 24, 90, 3, 36),  # several strips and parts of the rows
 ]
 
+# What the kernels of a GPU distinguish (csrc/cuda/conv1x1_few.cu, pointwise.h): each number of
+# outputs that has dot products of its own; tiles of 64 columns, in backward_weights also of 128;
+# channels that come four at a time, or not. Nothing is a multiple of a tile.
+TILES = [
+    (1, 130, 5, 7, 1),
+    (1, 64, 9, 13, 2),
+    (1, 65, 3, 5, 3),
+    (2, 64, 3, 33, 4),
+    (1, 68, 4, 9, 8),
+    (1, 132, 3, 5, 16),
+    (1, 1024, 2, 3, 16),  # a filter too large for dot products
+    (1, 68, 17000, 1, 2),  # more rows than blocks take at once
+    (1, 17, 11, 12, 65),
+    (1, 132, 10, 13, 68),
+]
+MANY_TILES = [  # so many that they have 128 columns in these passes too
+    ("forward", (1, 8, 130, 131, 68)),
+    ("forward", (1, 3, 130, 131, 67)),
+    ("backward_data", (1, 72, 130, 131, 20)),
+    ("backward_data", (1, 67, 130, 131, 17)),
+]
+
 
 def operands(shape):
     n, ic, h, w, oc = shape
@@ -69,6 +91,41 @@ def test_values(shape, on_threads):
     expected_weight, expected_bias = reference.conv_backward_weights(bottom, top_diff)
     assert_close(weight_diff, expected_weight)
     assert_close(bias_diff, expected_bias, floor=float(np.abs(top_diff).max()))
+
+
+def empty_and_nan(shape):
+    """Where a cache line begins, so that a GPU's kernels take four channels at a time."""
+    blob = ops.empty(shape)
+    blob[...] = np.nan
+    return blob
+
+
+@pytest.mark.parametrize("shape", TILES, ids=shape_id)
+def test_tiles(shape, isa):
+    bottom, weight, bias, top_diff = operands(shape)
+    bottom, top_diff = ops.channels_last(bottom), ops.channels_last(top_diff)
+    context = context_of(isa)
+    top, bottom_diff = empty_and_nan(top_diff.shape), empty_and_nan(bottom.shape)
+    ops.conv1x1_forward(bottom, weight, bias, out=top, context=context)
+    ops.conv1x1_backward_data(top_diff, weight, out=bottom_diff, context=context)
+    weight_diff, _ = ops.conv1x1_backward_weights(bottom, top_diff, context=context)
+    assert_close(top, reference.conv_forward(bottom, weight, bias))
+    assert_close(bottom_diff, reference.conv_backward_data(top_diff, weight))
+    assert_close(weight_diff, reference.conv_backward_weights(bottom, top_diff)[0], 4e-6)
+
+
+@pytest.mark.parametrize(("direction", "shape"), MANY_TILES, ids=str)
+def test_many_tiles(direction, shape, isa):
+    bottom, weight, _, top_diff = operands(shape)
+    if direction == "forward":
+        result = empty_and_nan(top_diff.shape)
+        ops.conv1x1_forward(bottom, weight, out=result, context=context_of(isa))
+        expected = reference.conv_forward(bottom, weight, None)
+    else:
+        result = empty_and_nan(bottom.shape)
+        ops.conv1x1_backward_data(top_diff, weight, out=result, context=context_of(isa))
+        expected = reference.conv_backward_data(top_diff, weight)
+    assert_close(result, expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 6, 7, 5), (2, 33, 9, 10, 18), WIDE[0]], ids=shape_id)

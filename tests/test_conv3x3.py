@@ -51,6 +51,16 @@ SHAPES = [
     (1, 20, 5, 5, 300),  # many panels
     (1, 300, 9, 10, 260),  # transformed filters and sums that are not kept whole
 ]
+# What the kernels of a GPU distinguish for few input channels (csrc/cuda/conv3x3_few.cu): up to 16
+# and more output channels, which come four at a time or not; nothing is a multiple of a tile.
+FEW_INPUTS = [
+    (1, 1, 37, 20, 16),
+    (2, 3, 35, 19, 13),
+    (1, 4, 11, 37, 68),
+    (1, 2, 19, 21, 20),
+    (2, 4, 45, 36, 130),  # more tiles than splits in backward_weights
+    (3, 1, 12, 18, 64),
+]
 ALGORITHMS = ["direct", "winograd"]
 # Relative to the largest magnitude. The direct sums are as good as float32 additions of this
 # length; F(4x4,3x3) loses an order of magnitude in its transforms.
@@ -105,6 +115,22 @@ def test_values(shape, algorithm, on_threads):
     expected_weight, expected_bias = reference.conv_backward_weights(bottom, top_diff)
     assert_close(weight_diff, expected_weight, tolerance)
     assert_close(bias_diff, expected_bias, 2e-6, floor=float(np.abs(top_diff).max()))
+
+
+@pytest.mark.parametrize("shape", FEW_INPUTS, ids=shape_id)
+def test_few_inputs(shape, isa):
+    """Blobs begin at a cache line, so that a GPU's kernels take four channels at a time."""
+    bottom, weight, bias, top_diff = operands(shape)
+    top_diff = ops.channels_last(top_diff)
+    options = {"algorithm": "direct", "context": context_of(isa, threads=0)}
+    top = ops.empty(top_diff.shape)
+    top[...] = np.nan
+    ops.conv3x3_forward(bottom, weight, bias, negative_slope=0.5, out=top, **options)
+    weight_diff, bias_diff = ops.conv3x3_backward_weights(bottom, top_diff, **options)
+    assert_close(top, reference.relu(reference.conv_forward(bottom, weight, bias), 0.5))
+    expected_weight, expected_bias = reference.conv_backward_weights(bottom, top_diff)
+    assert_close(weight_diff, expected_weight, TOLERANCE["direct"])
+    assert_close(bias_diff, expected_bias, floor=float(np.abs(top_diff).max()))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

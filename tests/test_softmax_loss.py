@@ -61,6 +61,16 @@ def test_values(shape, weighted, ignore_label, on_threads):
     assert_close(prob, reference.softmax(score), 1e-6)
 
 
+def test_many_pixels(isa):
+    """More than the blocks of a GPU take at once."""
+    score, label, weight = problem((1, 2, 401, 383), 1)
+    arguments = {"normalization": "WEIGHT_SUM", "ignore_label": 1, "loss_weight": 1.0}
+    result = ops.softmax_loss(score, label, weight, **arguments, context=context_of(isa))
+    loss, diff, factor = reference.softmax_loss(score, label, weight, **arguments)
+    assert result.loss == pytest.approx(loss, rel=1e-6)
+    assert_close(result.bottom_diff, diff, 1e-6, floor=factor.max())
+
+
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 def test_normalizations(normalization, weighted):

@@ -21,6 +21,22 @@ WIDE = [
     (1, 24, 90, 3, 36),  # several strips and parts of the rows
 ]
 
+# What the kernels of a GPU distinguish (csrc/cuda/pointwise.h): tiles of 64 columns, in
+# backward_weights also of 128; channels that come four at a time, or not. Nothing is a multiple of
+# a tile.
+TILES = [
+    (1, 130, 5, 7, 1),
+    (1, 64, 9, 13, 4),
+    (2, 68, 3, 33, 17),
+    (1, 20, 11, 12, 36),
+]
+MANY_TILES = [  # so many that they have 128 columns in these passes too
+    ("forward", (1, 8, 66, 65, 132)),
+    ("forward", (1, 3, 66, 65, 130)),
+    ("backward_data", (1, 132, 92, 93, 4)),
+    ("backward_data", (1, 130, 92, 93, 3)),
+]
+
 
 def operands(shape):
     n, ic, h, w, oc = shape
@@ -73,6 +89,41 @@ def test_values(shape, on_threads):
     assert_close(bias_diff, expected_bias, floor=float(np.abs(top_diff).max()))
 
 
+def empty_and_nan(shape):
+    """Where a cache line begins, so that a GPU's kernels take four channels at a time."""
+    blob = ops.empty(shape)
+    blob[...] = np.nan
+    return blob
+
+
+@pytest.mark.parametrize("shape", TILES, ids=shape_id)
+def test_tiles(shape, isa):
+    bottom, weight, bias, top_diff = operands(shape)
+    bottom, top_diff = ops.channels_last(bottom), ops.channels_last(top_diff)
+    context = context_of(isa)
+    top, bottom_diff = empty_and_nan(top_diff.shape), empty_and_nan(bottom.shape)
+    ops.up_conv2x2_forward(bottom, weight, bias, out=top, context=context)
+    ops.up_conv2x2_backward_data(top_diff, weight, out=bottom_diff, context=context)
+    weight_diff, _ = ops.up_conv2x2_backward_weights(bottom, top_diff, context=context)
+    assert_close(top, reference.up_conv2x2_forward(bottom, weight, bias))
+    assert_close(bottom_diff, reference.up_conv2x2_backward_data(top_diff, weight))
+    assert_close(weight_diff, reference.up_conv2x2_backward_weights(bottom, top_diff)[0], 4e-6)
+
+
+@pytest.mark.parametrize(("direction", "shape"), MANY_TILES, ids=str)
+def test_many_tiles(direction, shape, isa):
+    bottom, weight, _, top_diff = operands(shape)
+    if direction == "forward":
+        result = empty_and_nan(top_diff.shape)
+        ops.up_conv2x2_forward(bottom, weight, out=result, context=context_of(isa))
+        expected = reference.up_conv2x2_forward(bottom, weight, None)
+    else:
+        result = empty_and_nan(bottom.shape)
+        ops.up_conv2x2_backward_data(top_diff, weight, out=result, context=context_of(isa))
+        expected = reference.up_conv2x2_backward_data(top_diff, weight)
+    assert_close(result, expected)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 6, 7, 5), (2, 33, 9, 10, 18), WIDE[0]], ids=shape_id)
 def test_integers_are_exact(shape, isa):
     """Sums of small integers have no rounding: whatever the order, the result is exact."""
@@ -120,19 +171,20 @@ def test_parameter_gradients_accumulate(shape, on_threads):
     assert_close(alone, expected)
 
 
-def test_halves_of_a_concat_buffer(isa):
+@pytest.mark.parametrize(("first", "last"), [(3, 20), (20, 40), (16, 32)])
+def test_halves_of_a_concat_buffer(first, last, isa):
     """The top may be a slice of the channels of a wider blob; the other slice stays as it was."""
     context = context_of(isa)
-    bottom, weight, bias, top_diff = operands((1, 20, 3, 5, 17))
+    bottom, weight, bias, top_diff = operands((1, 20, 3, 5, last - first))
     wide = ops.empty((1, 40, 6, 10))
     wide[...] = 5
-    ops.up_conv2x2_forward(bottom, weight, bias, out=wide[:, 3:20], context=context)
-    assert_close(wide[:, 3:20], reference.up_conv2x2_forward(bottom, weight, bias))
-    assert (wide[:, :3] == 5).all()
-    assert (wide[:, 20:] == 5).all()
-    wide[:, 3:20] = top_diff
+    ops.up_conv2x2_forward(bottom, weight, bias, out=wide[:, first:last], context=context)
+    assert_close(wide[:, first:last], reference.up_conv2x2_forward(bottom, weight, bias))
+    assert (wide[:, :first] == 5).all()
+    assert (wide[:, last:] == 5).all()
+    wide[:, first:last] = top_diff
     np.testing.assert_array_equal(
-        ops.up_conv2x2_backward_data(wide[:, 3:20], weight, context=context),
+        ops.up_conv2x2_backward_data(wide[:, first:last], weight, context=context),
         ops.up_conv2x2_backward_data(top_diff, weight, context=context),
     )
 

@@ -17,7 +17,7 @@
 #include "cuda/gemm.h"
 #include "cuda/reduce.h"
 
-namespace unet::UNET_GPU::few {
+namespace unet::UNET_GPU::conv1x1_few {
 namespace {
 
 constexpr int kLanes = 16, kGroups = 16, kThreads = kLanes * kGroups;
@@ -46,9 +46,9 @@ struct Run {
     n = row / runs.h;
     h = row - n * runs.h;
     w = (index - row * runs.per_row) * kRun;
-    pixels = index < runs.count ? min(kRun, runs.w - w) : 0;
+    const int left = index < runs.count ? runs.w - w : 0;
+    pixels = left < kRun ? left : kRun;
   }
-  __device__ __forceinline__ static int min(int a, int b) { return a < b ? a : b; }
 };
 
 // The first of a block's runs for this thread's group, and the step to its next.
@@ -298,4 +298,4 @@ std::ptrdiff_t workspace(const Conv1x1Shape& shape) {
   return std::ptrdiff_t(splits_of(shape.n, shape.ic, shape.h, shape.w)) * shape.ic * shape.oc;
 }
 
-}  // namespace unet::UNET_GPU::few
+}  // namespace unet::UNET_GPU::conv1x1_few

@@ -4,7 +4,7 @@
 #include "cuda/language.h"
 #include "ops/conv1x1.h"
 
-namespace unet::UNET_GPU::few {
+namespace unet::UNET_GPU::conv1x1_few {
 
 // Whether a layer is for these kernels: up to 16 outputs, of which a block can keep the filter.
 bool takes(int IC, int OC);
@@ -18,4 +18,4 @@ void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, 
 // Floats that `partial` must have.
 std::ptrdiff_t workspace(const Conv1x1Shape& shape);
 
-}  // namespace unet::UNET_GPU::few
+}  // namespace unet::UNET_GPU::conv1x1_few

@@ -13,6 +13,7 @@
 //
 // Cost: 2*9*IC*OC operations a pixel. A tile of 128 x 128 reads 256 floats for 16384 multiply-adds.
 #include "cuda/check.h"
+#include "cuda/conv3x3_few.h"
 #include "cuda/gemm.h"
 #include "cuda/reduce.h"
 #include "ops/conv3x3.h"
@@ -294,6 +295,8 @@ bool takes_two_warps(int columns) { return columns > Tiling<1>::kColumns; }
 
 void conv3x3_forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
                      FusedRelu relu, Algorithm, Span, View top) {
+  if (conv3x3_few::takes(bottom.c))
+    return conv3x3_few::forward(ctx, bottom, weight, bias, relu, top);
   convolve_on<false>(ctx, bottom, weight, bias, relu, top);
 }
 
@@ -304,12 +307,17 @@ void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter w
 
 void conv3x3_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, Algorithm,
                               bool accumulate, Span workspace, Filter weight_diff, Span bias_diff) {
+  if (conv3x3_few::takes(bottom.c)) {
+    return conv3x3_few::backward_weights(ctx, bottom, top_diff, accumulate, workspace.data,
+                                         weight_diff, bias_diff);
+  }
   const auto run = takes_two_warps(top_diff.c) ? backward_weights<2> : backward_weights<1>;
   run(ctx, bottom, top_diff, accumulate, workspace, weight_diff, bias_diff);
 }
 
 std::ptrdiff_t conv3x3_workspace(const Context&, const Conv3x3Shape& shape, Pass pass, Algorithm) {
   if (pass != Pass::kBackwardWeights) return 0;
+  if (conv3x3_few::takes(shape.ic)) return conv3x3_few::workspace(shape);
   const Splits splits = takes_two_warps(shape.oc) ? splits_of<2>(shape) : splits_of<1>(shape);
   const std::ptrdiff_t weights = std::ptrdiff_t(splits.count) * 9 * shape.ic * shape.oc;
   const std::ptrdiff_t biases = bias_workspace(shape.n, shape.oc, shape.ih - 2);

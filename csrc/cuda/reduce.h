@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kReduceThreads) sum_channels(ConstView blob, f
   if (channel < blob.c) {
     for (int row = blockIdx.y; row < blob.n * blob.h; row += gridDim.y) {
       const float* p = blob.pixel(row / blob.h, row % blob.h, 0) + channel;
-#pragma unroll 4
+#pragma unroll 8
       for (int w = threadIdx.y; w < blob.w; w += blockDim.y) sum += p[w * blob.pixel_stride];
     }
   }
@@ -112,7 +112,7 @@ struct ChannelGrid {
   ChannelGrid(int c, std::ptrdiff_t rows) : channels(1) {
     while (channels < c && channels < 32) channels *= 2;
     tiles = (c + channels - 1) / channels;
-    const std::ptrdiff_t wanted = (kFillingBlocks + tiles - 1) / tiles;
+    const std::ptrdiff_t wanted = (2 * kFillingBlocks + tiles - 1) / tiles;
     splits = int(rows < wanted ? rows : wanted);
   }
 };

@@ -1,6 +1,7 @@
-// up_conv2x2 on a GPU: matrix products over the pixels of the bottom, whose four taps are columns
-// or common dimension (cuda/pointwise.h); the top may be one half of a concat buffer.
+// up_conv2x2 on a GPU: matrix products over the pixels of the bottom, with four taps as columns or
+// common dimension (cuda/pointwise.h, pointwise_weights.h).
 #include "cuda/pointwise.h"
+#include "cuda/pointwise_weights.h"
 #include "ops/up_conv2x2.h"
 
 namespace unet::UNET_GPU {

@@ -11,10 +11,11 @@ _ROUNDS = 200_000  # tens of milliseconds: new threads take some to find a core 
 
 
 def fma_peak(*, context: _core.Context | None = None) -> float:
-    """Floating-point operations a second that the threads of `context` can do, in registers.
+    """Floating-point operations a second that `context` can do, in registers.
 
-    Measured in about 0.1 s; the best of three, for whatever else runs on the machine only slows
-    it down. Not part of any network.
+    On the CPU those of its threads, on a GPU those of the whole device. Measured in about 0.1 s;
+    the best of three, for whatever else runs on the machine only slows it down. Not part of any
+    network.
     """
     context = context_or_default(context)
     best = 0.0
