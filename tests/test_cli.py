@@ -141,7 +141,11 @@ def test_info(capsys):
 
 def test_info_of_a_gpu():
     gpu = {"name": "T", "compute_capability": (8, 6), "memory_bytes": 3 << 30}
-    status = {"obstacle": "", "architectures": ["86-real"], "devices": [gpu | {"multiprocessors": 5}]}
+    status = {
+        "obstacle": "",
+        "architectures": ["86-real"],
+        "devices": [gpu | {"multiprocessors": 5}],
+    }
     assert cuda_lines(status) == [
         "GPU 0            T, compute capability 8.6, 3.0 GiB, 5 multiprocessors",
         "kernels for      86-real",
