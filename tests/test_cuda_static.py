@@ -1,4 +1,4 @@
-"""The GPU's kernels as machine code: no spill, registers, blocks, multiply-adds of the hottest loop.
+"""The GPU's kernels as machine code: spills, registers, blocks, multiply-adds of the hottest loop.
 
 A static model (benchmarks/cuda_static): nothing here says how fast a kernel is. Two architectures
 always, all of them with ``-m simt_full``; the gates themselves are tested on planted kernels.
@@ -91,7 +91,7 @@ def test_machine_code_is_small(compiled, folder, architectures):
 
 @pytest.fixture(scope="session")
 def planted(compiled, folder):
-    """complaints(kernel, architecture, **bound) of a kernel in cuda/planted.cu, 128 threads each."""
+    """complaints(kernel, architecture, **bound) of a kernel in cuda/planted.cu, 128 threads."""
 
     def complaints(kernel, architecture=80, **bound):
         file = compiled(CHECKOUT / "tests" / "cuda" / "planted.cu", architecture)
@@ -259,4 +259,4 @@ def test_occupancy(folder):
 
 @needs_nvcc
 def test_sizes_come_from_the_source(folder):
-    assert evaluate("relu", ["kElementThreads", "sizeof(Extent)"], folder) == [256, 16]
+    assert evaluate("relu", ("kElementThreads", "sizeof(Extent)"), folder) == [256, 16]

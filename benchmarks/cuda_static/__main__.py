@@ -1,4 +1,4 @@
-"""``python -m benchmarks.cuda_static``: writes benchmarks/cuda_static.md; 1 if a bound is broken."""
+"""Writes benchmarks/cuda_static.md; the exit status is 1 if a bound is broken."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TEXT = """# Kernels of the GPU: a static model
 Written by `python -m benchmarks.cuda_static` from machine code that no GPU has run: **a static
 model, no speed**. {nvcc}.
 
-r: registers of a thread; b: blocks that a multiprocessor holds at a time (cuda_occupancy.h), and the
-share of its warps that they make up; FFMA, HMMA: the share of multiply-adds among the instructions
-of the hottest loop, which bounds the share of the peak from above. No kernel spills or uses local
-memory. Machine code of all these architectures, compressed: {size:.2f} MB.
+r: registers of a thread; b: blocks that a multiprocessor holds at a time (cuda_occupancy.h), and
+the share of its warps that they make up; FFMA, HMMA: the share of multiply-adds among the
+instructions of the hottest loop, which bounds the share of the peak from above. No kernel spills or
+uses local memory. Machine code of all these architectures, compressed: {size:.2f} MB.
 
 {table}
 """

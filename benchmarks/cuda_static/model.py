@@ -78,7 +78,7 @@ def figures(files: Iterable[Compiled], folder: Path) -> list[Figures]:
     sizes: dict[str, dict[str, int]] = {}
     for source in {file.source for file, _ in rows}:
         wanted = [b for b in bounds if b.source == source]
-        texts = sorted({text for b in wanted for text in (b.threads, b.shared)})
+        texts = tuple(sorted({text for b in wanted for text in (b.threads, b.shared)}))
         sizes[source] = dict(zip(texts, evaluate(source, texts, folder), strict=True))
     requests = [
         Request(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from benchmarks.cuda_static.toolkit import CHECKOUT, CUDA, include_folder
@@ -49,7 +50,8 @@ def occupancies(requests: list[Request], folder: Path) -> list[Occupancy]:
     return found
 
 
-def evaluate(source: str, expressions: list[str], folder: Path) -> list[int]:
+@cache
+def evaluate(source: str, expressions: tuple[str, ...], folder: Path) -> list[int]:
     """C++ constants of ``cuda/<source>.cu``, such as ``sizeof(Tiling<2>::Shared)``.
 
     The file is compiled by the C++ compiler for the SIMT runtime, which is not linked: constants
