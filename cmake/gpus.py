@@ -17,7 +17,7 @@ def capabilities() -> list[int]:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        raise OSError("no NVIDIA driver was found (libcuda.so.1)") from None
+        raise OSError("no NVIDIA driver was found") from None
     count = ctypes.c_int()
     error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if error or not count.value:
