@@ -129,6 +129,7 @@ class Launch:
     kernel: str
     grid: tuple[int, int, int]
     arguments: list[Argument]
+    rows: int = 1  # of the block: it has threads / rows columns
 
 
 class Prover:
@@ -145,7 +146,8 @@ class Prover:
             assert count, "there is no barrier to leave out"
         kernel = specialise(entries[""], entry, launch.arguments)
         bound = bound_of(launch.source, launch.kernel)
-        threads, shared = evaluate(launch.source, (bound.threads, bound.shared), self._folder)
+        sizes = bound.sizes(launch.kernel)
+        threads, shared = evaluate(launch.source, sizes, self._folder)
         ptx, config = self._folder / "kernel.ptx", self._folder / "kernel.json"
         ptx.write_text(kernel.ptx, encoding="utf-8")
         declarations = [
@@ -157,7 +159,7 @@ class Prover:
             "entry": "kernel",
             "launch": {
                 "grid_dim": launch.grid,
-                "block_dim": [threads, 1, 1],
+                "block_dim": [threads // launch.rows, launch.rows, 1],
                 "dynamic_shared_bytes": shared,
             },
             "declarations": declarations,

@@ -100,7 +100,7 @@ def planted(compiled, folder):
         return model.Figures(
             *("planted", kernel, architecture, resources, occupancies([request], folder)[0]),
             loop=file.loops[kernel] if file.loops else None,
-            bound=Bound("planted", kernel, **{"registers": 255, **bound}),
+            bound=Bound("planted", kernel, threads="128", **{"registers": 255, **bound}),
             is_disassembled=file.loops is not None,
         ).complaints()
 
@@ -143,7 +143,9 @@ def test_a_kernel_without_a_bound_is_an_error(name):
 
 
 def test_a_kernel_of_two_bounds_is_an_error(monkeypatch):
-    monkeypatch.setattr("benchmarks.cuda_static.bounds.BOUNDS", [*BOUNDS, Bound("relu", ".*", 1)])
+    monkeypatch.setattr(
+        "benchmarks.cuda_static.bounds.BOUNDS", [*BOUNDS, Bound("relu", ".*", 1, "1")]
+    )
     with pytest.raises(LookupError, match="2 rows"):
         bound_of("relu", "scale_negative")
 

@@ -75,20 +75,22 @@ def compiled(path: Path, architecture: int, folder: Path) -> Compiled:
 def figures(files: Iterable[Compiled], folder: Path) -> list[Figures]:
     rows = [(file, kernel) for file in files for kernel in file.resources]
     bounds = [bound_of(file.source, kernel) for file, kernel in rows]
-    sizes: dict[str, dict[str, int]] = {}
+    texts = [bound.sizes(kernel) for bound, (_, kernel) in zip(bounds, rows, strict=True)]
+    sizes: dict[tuple[str, str], int] = {}
     for source in {file.source for file, _ in rows}:
-        wanted = [b for b in bounds if b.source == source]
-        texts = tuple(sorted({text for b in wanted for text in (b.threads, b.shared)}))
-        sizes[source] = dict(zip(texts, evaluate(source, texts, folder), strict=True))
+        of_source = zip(rows, texts, strict=True)
+        wanted = {text for (file, _), two in of_source if file.source == source for text in two}
+        values = evaluate(source, tuple(sorted(wanted)), folder)
+        sizes |= zip([(source, text) for text in sorted(wanted)], values, strict=True)
     requests = [
         Request(
             file.architecture,
             file.resources[kernel].registers,
-            sizes[file.source][bound.threads],
+            sizes[file.source, threads],
             file.resources[kernel].static_shared,
-            sizes[file.source][bound.shared],
+            sizes[file.source, shared],
         )
-        for (file, kernel), bound in zip(rows, bounds, strict=True)
+        for (file, kernel), (threads, shared) in zip(rows, texts, strict=True)
     ]
     return [
         Figures(

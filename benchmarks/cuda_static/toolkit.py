@@ -66,12 +66,12 @@ def fatbin_bytes(cubins: dict[int, Path], folder: Path) -> int:
 
 
 def demangled(names: list[str]) -> list[str]:
-    """C++ names without return types, arguments and the namespaces that all kernels share."""
+    """C++ names without return types, arguments and the namespace that all kernels share."""
     listing = subprocess.run(
         ["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True
     ).stdout
     short = []
     for name in listing.splitlines():
-        name = name.removeprefix("void ").replace("unet::cuda::(anonymous namespace)::", "")
-        short.append(name.split("(")[0])
+        name = name.removeprefix("void ").replace("(anonymous namespace)::", "")
+        short.append(name.split("(")[0].replace("unet::cuda::", ""))
     return short
