@@ -11,6 +11,7 @@ import pytest
 from command_line import outside
 from unet_native import cli
 from unet_native.cli.app import build_app
+from unet_native.cli.info import cuda_lines
 from unet_native.model_file import Model
 from unet_native.train import TrainSettings
 
@@ -129,8 +130,26 @@ def test_info(capsys):
     facts = json.loads(capsys.readouterr().out)
     assert facts["threads"] >= 1
     assert facts["isa"] in ("baseline", "avx2", "avx512", "neon")
+    cuda = facts["cuda"]
+    assert ("cuda" in facts["devices"]) == (cuda["obstacle"] == "")
     assert cli.run(["info"]) == 0
-    assert facts["version"] in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert facts["version"] in text
+    assert cuda["obstacle"] in text
+    assert all(architecture in text for architecture in cuda["architectures"])
+
+
+def test_info_of_a_gpu():
+    gpu = {"name": "T", "compute_capability": (8, 6), "memory_bytes": 3 << 30}
+    status = {
+        "obstacle": "",
+        "architectures": ["86-real"],
+        "devices": [gpu | {"multiprocessors": 5}],
+    }
+    assert cuda_lines(status) == [
+        "GPU 0            T, compute capability 8.6, 3.0 GiB, 5 multiprocessors",
+        "kernels for      86-real",
+    ]
 
 
 def test_time(capsys):

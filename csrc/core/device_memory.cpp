@@ -1,5 +1,6 @@
 #include "core/device_memory.h"
 
+#include "core/cuda_status.h"
 #include "core/error.h"
 
 namespace unet {
@@ -19,6 +20,9 @@ const DeviceMemory& device_memory(Device device) {
   return *memory;
 }
 
-bool has_device(Device device) { return device == Device::kCpu || memory_of(device) != nullptr; }
+bool has_device(Device device) {
+  if (device == Device::kCuda) return cuda_obstacle().empty();
+  return device == Device::kCpu || memory_of(device) != nullptr;
+}
 
 }  // namespace unet

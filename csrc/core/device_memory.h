@@ -34,6 +34,6 @@ extern const DeviceMemory device_memory __attribute__((weak));
 
 // That of a device which is not the CPU; throws std::runtime_error if the build has none.
 const DeviceMemory& device_memory(Device device);
-bool has_device(Device device);
+bool has_device(Device device);  // whether it can be used here
 
 }  // namespace unet

@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "core/cuda_status.h"
+
 namespace unet {
 
 void fail(const char* op, const std::string& message) {
@@ -9,6 +11,9 @@ void fail(const char* op, const std::string& message) {
 }
 
 void fail_no_device(Device device) {
+  if (device == Device::kCuda && !cuda_obstacle().empty()) {
+    throw std::runtime_error("device=\"cuda\" cannot be used: " + cuda_obstacle());
+  }
   throw std::runtime_error(std::string("this build of unet_native has no such kernel for ") +
                            "device=\"" + device_name(device) + "\": use device=\"cpu\"");
 }

@@ -12,7 +12,7 @@ namespace unet {
 
 // Throws std::invalid_argument("<op>: <message>").
 [[noreturn]] void fail(const char* op, const std::string& message);
-// Throws std::runtime_error: this build has no kernels for the device.
+// Throws std::runtime_error: the device cannot be used, or this build has no such kernel for it.
 [[noreturn]] void fail_no_device(Device device);
 
 // A call of the CUDA runtime that failed: which, where, and with what error.

@@ -1,0 +1,79 @@
+"""What each kernel must keep to. Bounds are what the code reaches, with a little room: they are
+there so that a change which loses registers, blocks or multiply-adds is seen, not to praise."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bound:
+    sources: str  # a pattern of their names: csrc/cuda/<source>.cu
+    kernels: str  # a pattern of theirs, whole, without unet::cuda::
+    registers: int  # of a thread, at most
+    threads: str  # of a block: a C++ constant of the source, in which \\1 is the pattern's group 1
+    shared: str = "0"  # bytes that the launch gives a block: the same
+    blocks: int = 1  # on a multiprocessor, at least
+    occupancy: float = 0.0  # of the warps that there is room for, at least
+    share: float = 0.0  # of multiply-adds in the hottest loop, at least
+
+    def match(self, source: str, kernel: str) -> re.Match[str] | None:
+        return re.fullmatch(self.kernels, kernel) if re.fullmatch(self.sources, source) else None
+
+    def sizes(self, kernel: str) -> tuple[str, str]:
+        """C++ for the threads and the shared memory of a kernel's block."""
+        match = re.fullmatch(self.kernels, kernel)
+        return match.expand(self.threads), match.expand(self.shared)
+
+
+def _streaming(
+    sources: str, kernels: str = r"\w+", threads: str = "kElementThreads", shared: str = "0"
+) -> Bound:
+    # Bound by memory: half the warps keep enough loads under way.
+    return Bound(sources, kernels, 64, threads, shared, occupancy=0.5)
+
+
+def _tiled(sources: str, kernels: str, warps: int, share: float) -> Bound:
+    # 64 sums and the operands of a step live in registers; three blocks of 4 warps, or one of 8.
+    threads, shared = f"Tiling<{warps}>::kThreads", f"sizeof(Tiling<{warps}>::Shared)"
+    blocks = {1: 3, 2: 1}[warps]
+    return Bound(sources, kernels, 168, threads, shared, blocks, share=share)
+
+
+_POINTWISE = "conv1x1|up_conv2x2"
+_PRODUCTS = f"conv3x3|conv1x1_few|softmax_loss|{_POINTWISE}"
+
+BOUNDS = [
+    _tiled("conv3x3", r"convolve<1, \w+, true>", 1, 0.75),
+    _tiled("conv3x3", r"convolve<1, \w+, false>", 1, 0.70),
+    _tiled("conv3x3", r"convolve<2, \w+, true>", 2, 0.80),
+    _tiled("conv3x3", r"convolve<2, \w+, false>", 2, 0.75),
+    _tiled("conv3x3", r"correlate<1, \w+>", 1, 0.55),
+    _tiled("conv3x3", r"correlate<2, \w+>", 2, 0.70),
+    _tiled(_POINTWISE, r"multiply_pixels<\d, 1, \w+, \w+>", 1, 0.75),
+    _tiled(_POINTWISE, r"multiply_pixels<\d, 2, \w+, \w+>", 2, 0.78),
+    _tiled(_POINTWISE, r"sum_outer_products<\d, 1, \w+>", 1, 0.60),
+    _tiled(_POINTWISE, r"sum_outer_products<\d, 2, \w+>", 2, 0.70),
+    # Bound by memory. A thread of dot_products has the loads of several pixels under way, one of
+    # the others with sixteen outputs keeps as many filters or sums: a quarter of the warps do.
+    Bound("conv1x1_few", r"few::dot_products<(\d+), \w+>", 128, "few::kThreads",
+          r"4 * \1 * few::kWidth", occupancy=0.25),
+    Bound("conv1x1_few", r"few::spread_diffs<\d+, \w+>", 96, "few::kThreads", occupancy=0.25),
+    Bound("conv1x1_few", r"few::correlate_few<\d+, \w+>", 104, "few::kThreads",
+          "sizeof(few::GroupSums)", occupancy=0.25),
+    _streaming(_PRODUCTS, "add_splits|sum_channels", "kReduceThreads", "sizeof(ReduceSlots)"),
+    _streaming("softmax_loss", "count_labels|weighted_losses|finish", "kThreads", "sizeof(Shared)"),
+    _streaming("adam|crop_concat|dropout|max_pool2x2|relu|sgd|softmax"),
+]  # fmt: skip
+
+
+def bound_of(source: str, kernel: str) -> Bound:
+    """The only bound of a kernel; each kernel has one."""
+    found = [bound for bound in BOUNDS if bound.match(source, kernel)]
+    if len(found) != 1:
+        raise LookupError(
+            f"{kernel} of {source}.cu has {len(found)} rows in benchmarks/cuda_static/bounds.py: "
+            "it needs one"
+        )
+    return found[0]
