@@ -42,7 +42,7 @@ def _tiled(sources: str, kernels: str, warps: int, share: float) -> Bound:
 
 
 _POINTWISE = "conv1x1|up_conv2x2"
-_PRODUCTS = f"conv3x3|conv1x1_few|softmax_loss|{_POINTWISE}"
+_PRODUCTS = f"conv3x3|conv3x3_few|conv1x1_few|softmax_loss|{_POINTWISE}"
 
 BOUNDS = [
     _tiled("conv3x3", r"convolve<1, \w+, true>", 1, 0.75),
@@ -57,11 +57,18 @@ BOUNDS = [
     _tiled(_POINTWISE, r"sum_outer_products<\d, 2, \w+>", 2, 0.70),
     # Bound by memory. A thread of dot_products has the loads of several pixels under way, one of
     # the others with sixteen outputs keeps as many filters or sums: a quarter of the warps do.
-    Bound("conv1x1_few", r"few::dot_products<(\d+), \w+>", 128, "few::kThreads",
-          r"4 * \1 * few::kWidth", occupancy=0.25),
-    Bound("conv1x1_few", r"few::spread_diffs<\d+, \w+>", 96, "few::kThreads", occupancy=0.25),
-    Bound("conv1x1_few", r"few::correlate_few<\d+, \w+>", 104, "few::kThreads",
-          "sizeof(few::GroupSums)", occupancy=0.25),
+    Bound("conv1x1_few", r"conv1x1_few::dot_products<(\d+), \w+>", 128, "conv1x1_few::kThreads",
+          r"4 * \1 * conv1x1_few::kWidth", occupancy=0.25),
+    Bound("conv1x1_few", r"conv1x1_few::spread_diffs<\d+, \w+>", 96, "conv1x1_few::kThreads",
+          occupancy=0.25),
+    Bound("conv1x1_few", r"conv1x1_few::correlate_few<\d+, \w+>", 104, "conv1x1_few::kThreads",
+          "sizeof(conv1x1_few::GroupSums)", occupancy=0.25),
+    # A thread of direct_sums keeps 32 sums; one of direct_products 40, and the loads of a run.
+    Bound("conv3x3_few", r"conv3x3_few::direct_sums<(\d+)>", 64, "conv3x3_few::kThreads",
+          r"sizeof(conv3x3_few::Tile<\1>::Forward)", occupancy=0.5),
+    Bound("conv3x3_few", r"conv3x3_few::direct_products<(\d+)>", 112, "conv3x3_few::kThreads",
+          r"sizeof(conv3x3_few::Tile<\1>::Backward)", occupancy=0.25),
+    Bound("fma_peak", "multiply_add", 32, "kThreads", occupancy=0.5),
     _streaming(_PRODUCTS, "add_splits|sum_channels", "kReduceThreads", "sizeof(ReduceSlots)"),
     _streaming("softmax_loss", "count_labels|weighted_losses|finish", "kThreads", "sizeof(Shared)"),
     _streaming("adam|crop_concat|dropout|max_pool2x2|relu|sgd|softmax"),
