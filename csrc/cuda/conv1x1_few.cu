@@ -165,7 +165,7 @@ struct GroupSums {
 };
 
 template <int kOutputs, bool kVector>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     correlate_few(Runs<8> runs, ConstView bottom, ConstView top_diff, float* partial) {
   auto& groups = shared_memory<GroupSums>();
   const int thread = threadIdx.x, lane = thread % kLanes, OC = top_diff.c;
