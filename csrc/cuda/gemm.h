@@ -82,6 +82,19 @@ __device__ __forceinline__ float4 load_quad(const float* p, int count) {
                      count > 3 ? p[3] : 0.0f);
 }
 
+// The same for stores.
+template <bool kVector>
+__device__ __forceinline__ void store_quad(float* p, float4 value, int count) {
+  if constexpr (kVector) {
+    if (count > 0) store4(p, value);
+  } else {
+    if (count > 0) p[0] = value.x;
+    if (count > 1) p[1] = value.y;
+    if (count > 2) p[2] = value.z;
+    if (count > 3) p[3] = value.w;
+  }
+}
+
 // Whether all quads of a view's channels can be loaded and stored at once.
 template <class T>
 bool has_quads(const BasicView<T>& view) {

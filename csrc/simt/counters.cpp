@@ -24,7 +24,9 @@ struct Requests {
   bool is_shared = false;
   Access access = Access::kRead;
   std::size_t bytes = 0;
-  std::array<std::size_t, kWarp> times{};  // how often each lane has been there
+  std::array<std::size_t, kWarp> times{};  // how often each lane has been there since `barrier`
+  std::uint32_t barrier = 0;
+  std::size_t before = 0;  // requests up to `barrier`
   std::vector<Request> list;
 };
 
@@ -51,7 +53,6 @@ std::uint64_t wavefronts(const Request& request, std::size_t bytes, std::uint64_
   const std::size_t words = std::max<std::size_t>(1, bytes / kWord);
   const std::size_t lanes = kWarp / words;  // served together
   std::uint64_t cost = 0;
-  std::set<std::uintptr_t> all;
   for (std::size_t first = 0; first < kWarp; first += lanes) {
     std::set<std::uintptr_t> wanted;
     for (std::size_t lane = first; lane < first + lanes; ++lane) {
@@ -61,9 +62,8 @@ std::uint64_t wavefronts(const Request& request, std::size_t bytes, std::uint64_
     std::array<std::uint64_t, kBanks> load{};
     for (const std::uintptr_t word : wanted) ++load[word % kBanks];
     cost += *std::max_element(load.begin(), load.end());
-    all.insert(wanted.begin(), wanted.end());
+    ideal += wanted.empty() ? 0 : 1;
   }
-  ideal += parts(all.size(), kBanks);
   return cost;
 }
 
@@ -76,7 +76,12 @@ void count_access(const void* address, std::size_t bytes, Access access, bool is
   requests.is_shared = is_shared;
   requests.access = access;
   requests.bytes = bytes;
-  const std::size_t time = requests.times[here.lane]++;
+  if (requests.barrier != machine().last_barrier) {
+    requests.barrier = machine().last_barrier;
+    requests.before = requests.list.size();
+    requests.times.fill(0);
+  }
+  const std::size_t time = requests.before + requests.times[here.lane]++;
   if (requests.list.size() <= time) requests.list.resize(time + 1);
   requests.list[time].address[here.lane] = reinterpret_cast<std::uintptr_t>(address);
 }
