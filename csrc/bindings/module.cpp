@@ -41,14 +41,14 @@ Math math_from_name(const std::string& name) {
 }
 
 constexpr const char* kContextDoc =
-    R"(Where an op runs: device, threads, instruction set, and in what
-arithmetic products of matrices are computed.
+    R"(Where an op runs: device, threads, instruction set, and the arithmetic of its products.
 
 device: "cpu", or "cuda" where the build has kernels for it. threads: of the CPU, 0 for all cores.
-isa: an instruction set of the CPU, "auto" for the widest. gpu: which one, counted from 0. math: "fp32" multiplies float32 exactly
-as it is; "tf32" and "bf16" round the operands of products to nearest, with 10 and 7 bits of
-mantissa, for the tensor cores of a GPU of compute capability 8.0 or newer. Blobs and sums stay
-float32. Results are within 2e-3 (tf32) and 2e-2 (bf16) of the largest magnitude.
+isa: an instruction set of the CPU, "auto" for the widest. gpu: which one, counted from 0.
+math: "fp32" multiplies float32 exactly as it is; "tf32" and "bf16" round the operands of matrix
+products to nearest, with 10 and 7 bits of mantissa, for the tensor cores of a GPU of compute
+capability 8.0 or newer. Blobs and sums stay float32; results are within 2e-3 (tf32) and 2e-2
+(bf16) of the largest magnitude.
 
 Raises ValueError for an unknown name and for a math that the device does not have.)";
 

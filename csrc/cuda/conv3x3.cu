@@ -198,7 +198,8 @@ void convolve_on(const Context& ctx, ConstView from, ConstFilter weight, const P
   const std::ptrdiff_t pixels = std::ptrdiff_t(to.n) * to.h * to.w;
   const TilePlan plan = plan_convolve(ctx, from.c, to.c, pixels, algorithm);
   const std::ptrdiff_t row = std::ptrdiff_t(to.w) * to.c;
-  const PixelStore partial = {{workspace.data, to.n, to.c, to.h, to.w, to.h * row, row, to.c}};
+  const PixelStore partial = {
+      {workspace.data, to.n, to.c, to.h, to.w, to.h * row, row, to.c}, {}, {}};
   const PixelStore& products = plan.splits > 1 ? partial : store;
   if (ctx.math == Math::kFp32) {
     const auto launch_tile =

@@ -5,8 +5,7 @@
 //   thread  8 x 8: rows 4*ty + {0..3} and 16 more, columns 4*tx + {0..3} and 32 more, so that the
 //           eight lanes that are served together read one float4 of A and 128 bytes in a row of B
 //   step    8 of the common dimension, of which A and B are kept in two buffers: one is computed
-//   with
-//           while the next is on its way through registers
+//           with while the next is on its way through registers
 //
 // Per step and thread: 512 multiply-adds on 32 float4 of shared memory. A lies transposed,
 // [k][row], with rows of 4 more floats than needed: writes of 16 rows x 2 quads then meet each bank
