@@ -143,7 +143,10 @@ def test_memory_that_is_not_aligned(math):
     shape = (1, 16, 5, 7, 36)
     _core.simt_blocks()
     check(shape, math, run_passes(shape, Context(device=SIMT[-1], math=math), margin=3))
-    assert {name.split()[-1] for name in _core.simt_blocks() if f" {math} " in name} == {"64x64", "any"}
+    assert {name.split()[-1] for name in _core.simt_blocks() if f" {math} " in name} == {
+        "64x64",
+        "any",
+    }
 
 
 # Multiprocessors for which the plan takes each tile, for 120 pixels and up to 128 channels.
@@ -207,7 +210,11 @@ def test_direct_sums_are_never_split(math):
         assert ops.conv3x3_workspace_bytes(*shape, **options) == 0
         assert ops.conv3x3_workspace_bytes(*shape, context=context) > 0
     whole = ops.conv3x3_forward(bottom, weight, bias, **options)
-    for multiprocessors, (y, x, h, w) in [(1, (0, 0, 3, 3)), (7, (1, 2, 8, 9)), (132, (4, 0, 5, 11))]:
+    for multiprocessors, (y, x, h, w) in [
+        (1, (0, 0, 3, 3)),
+        (7, (1, 2, 8, 9)),
+        (132, (4, 0, 5, 11)),
+    ]:
         _core.simt_device(multiprocessors=multiprocessors)
         part = ops.conv3x3_forward(bottom[:, :, y : y + h, x : x + w], weight, bias, **options)
         np.testing.assert_array_equal(part, whole[:, :, y : y + h - 2, x : x + w - 2])
@@ -250,7 +257,9 @@ def test_math_of_a_context():
     _core.simt_device(capability=75)
     assert Context(device=SIMT[0]).math == "fp32"
     for math in TENSOR_MATHS:
-        with pytest.raises(ValueError, match=r'8.0 or newer, and this device has 7.5: use math="fp32"'):
+        with pytest.raises(
+            ValueError, match=r'8.0 or newer, and this device has 7.5: use math="fp32"'
+        ):
             Context(device=SIMT[0], math=math)
     _core.simt_device(capability=120)
     assert Context(device=SIMT[0], math="bf16").math == "bf16"
@@ -266,19 +275,32 @@ def test_no_conflicts_of_banks_and_whole_sectors(math, tile, algorithm):
     read and written in global memory is at most 5 % more sectors than the bytes need."""
     _core.simt_device(multiprocessors=TILES[math][tile] if algorithm == "direct" else 132)
     context = Context(device="cuda-simt-checked", math=math)
-    _, weight, _, _ = operands((1, 32, 10, 17, 128))
     options = {"algorithm": algorithm, "context": context}
+    bottom, weight, _, top_diff = operands((1, 32, 10, 17, 128))
+    _, weight_back, _, top_diff_back = operands((1, 128, 8, 15, 32))
+    workspace = np.empty(1 << 22, np.float32)  # begins, as all here, at a page of the device
+    options |= {"workspace": workspace}
+
+    def empty(*shape):
+        return np.empty(shape, np.float32)
+
+    top, bottom_diff = (empty(1, h, w, 128).transpose(0, 3, 1, 2) for h, w in [(8, 15), (8, 15)])
+    weight_diff = empty(3, 3, 32, 128).transpose(3, 2, 0, 1)
     _core.simt_options(count=True)
     _core.simt_traffic()
     _core.simt_blocks()
-    ops.conv3x3_forward(operands((1, 32, 10, 17, 128))[0], weight, **options)
-    ops.conv3x3_backward_data(operands((1, 128, 8, 15, 32))[3], operands((1, 128, 3, 3, 32))[1], **options)
-    ops.conv3x3_backward_weights(*operands((1, 32, 10, 17, 128))[::3], weight_diff=weight, **options)
+    ops.conv3x3_forward(bottom, weight, out=top, **options)
+    ops.conv3x3_backward_data(top_diff_back, weight_back, out=bottom_diff, **options)
+    ops.conv3x3_backward_weights(
+        bottom, top_diff, weight_diff=weight_diff, accumulate=False, **options
+    )
     traffic, blocks = _core.simt_traffic(), _core.simt_blocks()
     if algorithm == "direct":
-        assert {f"conv3x3_forward {math} {tile}", f"conv3x3_backward_data {math} {tile}"} <= set(blocks)
+        assert {f"conv3x3_forward {math} {tile}", f"conv3x3_backward_data {math} {tile}"} <= set(
+            blocks
+        )
     conflicts = {entry for entry in traffic if entry[1] and entry[5] != entry[6]}
     assert conflicts == set()
     wasteful = {entry for entry in traffic if not entry[1] and entry[5] > 1.05 * entry[6]}
     assert wasteful == set()
-    assert sum(entry[4] for entry in traffic if entry[1]) > 10000
+    assert sum(entry[4] for entry in traffic if entry[1]) > 5000

@@ -4,15 +4,20 @@
 //
 //   block   2 x 2 warps: 64*RowGroups rows x 64*ColumnGroups columns
 //   warp    RowGroups x ColumnGroups groups of 32 x 32
-//   group   2 x 4 products of 16 x 8. Which row of the group stands in which row of a product is
-//           free: rows 4 g + 2 a + i of the group are rows g + 8 i of product a, columns 4 c + j
-//           are columns c of product j. So the registers of a thread are, with g = lane / 4 and t =
-//           lane % 4, whole quads of the operands, and its sums 4 rows x 8 columns in a row:
+//   group   2 x 4 products of 16 x 8. Which line (row or column) of the group stands where in a
+//           product is free. A lane's registers belong to the lines c = lane / 4 of A and of B and
+//           to the columns c = 2 t, 2 t + 1 of D, t = lane % 4; these are quads of the group:
 //
-//               columns   0..7      8..15     16..23    24..31
-//      rows  0.. 3       lane 0    lane 1    lane 2    lane 3
-//            4.. 7       lane 4    lane 5    ...
-//           28..31       lane 28   lane 29   lane 30   lane 31
+//               line c of product j is line 16 (c %2) + 4 (c/2) + j of the group
+//               (rows c and c + 8 of product a: j = 2 a, 2 a + 1)
+//
+//           so that operands are read as quads, and sums are 4 rows x two quads of columns whose
+//           four lanes store 64 bytes in a row:
+//
+//               columns   0..3     4..7    8..11   12..15   16..19   20..23   24..27   28..31
+//      rows  0.. 3       lane 0   lane 1   lane 2   lane 3   lane 0   lane 1   lane 2   lane 3
+//            4.. 7       lane 8   lane 9   ..
+//           16..19       lane 4   lane 5   ..
 //
 //   step    16 of the common dimension, k. Which k of a step stands where in a product is free as
 //           well, as long as it is the same in A and B: a lane holds k = t + 4 q, q = 0..3.
@@ -20,9 +25,8 @@
 // An operand lies in shared memory as it lay in global memory, in units of four floats, for both
 // kinds without a conflict of banks, written or read:
 //
-//   KMajor     [line][k]: channels of a pixel. Read by ldmatrix: a matrix is a unit of the eight
-//   lines
-//            4 c + i, c = 0..7, which lie in eight different columns of units:
+//   KMajor     [line][k]: channels of a pixel. Read by ldmatrix: a matrix is a unit of eight lines,
+//              all eight quads of a group, which lie in eight different columns of units:
 //
 //                unit  0..3      4..7          (8 units = 128 bytes, all banks)
 //                      line 0    line 4        the four units of a line are XORed with line/8 %4
@@ -32,8 +36,8 @@
 //                      line 8    line 12  ..
 //
 //   LineMajor  [k][line]: channels of a pixel where k are pixels, or output channels of a weight.
-//   Read
-//            as quads of lines by lanes with eight (g, t): units of a k are XORed with 2 (k %4).
+//              Read as quads of lines, eight lanes at a time: two quads 16 lines apart of four k.
+//              The units of a k are XORed with k %4.
 //
 // Static model of a step, cycles of a multiprocessor of sm_80 (products at 128 (tf32) or 256 (bf16)
 // multiply-adds a cycle and quarter; shared memory at 128 bytes a cycle):
@@ -66,6 +70,9 @@ struct TensorTiling {
   };
 };
 
+// Which of the eight quads of a group's lines belongs to line c of its products.
+__device__ __forceinline__ int quad_of_group(int c) { return c % 2 * 4 + c / 2; }
+
 // --- how an operand lies in shared memory ---
 
 // [line][k].
@@ -84,12 +91,13 @@ struct KMajor {
     return operand + 4 * (thread + kTensorThreads * i);
   }
 
-  // k = t + 4 q and t + 4 (q + 1) of the lines first + 4 g + {0..3}: to[line][q].
+  // Of the group that begins at line `first`, k = t + 4 q and t + 4 (q + 1) of the lane's quad of
+  // lines: to[line][0 and 1].
   __device__ __forceinline__ static void read(const float* operand, int first, int q, int lane,
                                               unsigned (&to)[4][2]) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int line = first + lane % 8 * 4 + 2 * half + lane / 16;
+      const int line = first + 4 * quad_of_group(lane % 8) + 2 * half + lane / 16;
       const int unit =
           (line / 8 * 4 + line % 4) * 8 + line / 4 % 2 * 4 + ((q + lane / 8 % 2) ^ (line / 8 % 4));
       unsigned four[4];
@@ -113,13 +121,12 @@ struct LineMajor {
   __device__ __forceinline__ int k() const { return thread / 8; }
   __device__ __forceinline__ int line(int i) const { return thread % 8 * 4 + 32 * i; }
   __device__ __forceinline__ float* to(float* operand, int i) const {
-    return operand +
-           4 * (thread / 8 * (kLines / 4) + ((thread % 8) ^ (thread / 8 % 4 * 2)) + 8 * i);
+    return operand + 4 * (thread / 8 * (kLines / 4) + ((thread % 8) ^ (thread / 8 % 4)) + 8 * i);
   }
 
   __device__ __forceinline__ static void read(const float* operand, int first, int q, int lane,
                                               unsigned (&to)[4][2]) {
-    const int unit = first / 4 + ((lane / 4) ^ (lane % 4 * 2));
+    const int unit = first / 4 + (quad_of_group(lane / 4) ^ (lane % 4));
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int k = lane % 4 + 4 * (q + half);
@@ -194,8 +201,8 @@ struct TensorTile {
         for (int quad = 0; quad < 2 * Tiling::kColumnGroups; ++quad) {
           const auto& s = sum[group][quad / 2][i / 2];
           const int j = i % 2 * 2 + quad % 2;
-          body(row + 32 * group + lane / 4 * 4 + i,
-               column + quad / 2 * 32 + lane % 4 * 8 + quad % 2 * 4,
+          body(row + 32 * group + 4 * quad_of_group(lane / 4) + i,
+               column + quad / 2 * 32 + quad % 2 * 16 + lane % 4 * 4,
                make_float4(s[0][j], s[1][j], s[2][j], s[3][j]));
         }
       }

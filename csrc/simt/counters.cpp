@@ -30,9 +30,10 @@ struct Requests {
   std::vector<Request> list;
 };
 
-using Key = std::pair<const void*, unsigned>;  // place and warp
-std::map<Key, Requests> running;
-std::map<const void*, Traffic> totals;
+// A place of the code and which memory: an asynchronous copy reads one and writes the other.
+using Place = std::pair<const void*, bool>;
+std::map<std::pair<Place, unsigned>, Requests> running;  // by place and warp
+std::map<Place, Traffic> totals;
 
 std::uint64_t parts(std::uint64_t count, std::uint64_t size) { return (count + size - 1) / size; }
 
@@ -72,7 +73,7 @@ std::uint64_t wavefronts(const Request& request, std::size_t bytes, std::uint64_
 void count_access(const void* address, std::size_t bytes, Access access, bool is_shared,
                   const void* pc) {
   const Position& here = machine().here();
-  Requests& requests = running[{pc, here.warp}];
+  Requests& requests = running[{{pc, is_shared}, here.warp}];
   requests.is_shared = is_shared;
   requests.access = access;
   requests.bytes = bytes;
@@ -103,8 +104,8 @@ void count_block() {
 
 std::vector<Traffic> take_traffic() {
   std::vector<Traffic> taken;
-  for (auto& [pc, traffic] : totals) {
-    traffic.where = place_of(pc);
+  for (auto& [place, traffic] : totals) {
+    traffic.where = place_of(place.first);
     taken.push_back(std::move(traffic));
   }
   totals.clear();
