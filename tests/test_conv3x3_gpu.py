@@ -28,8 +28,8 @@ TENSOR_MATHS = ["tf32", "bf16"]
 # Against the exact sums of rounded operands all are as good as float32 additions of this length.
 TOLERANCE = 4e-6
 
-# (N, IC, IH, IW, OC): channels in quads, which 16-byte copies bring; tiles that stick out everywhere,
-# rows and images that end within a step, chunks of channels that are not full.
+# (N, IC, IH, IW, OC): channels in quads, which 16-byte copies bring; tiles that stick out
+# everywhere, rows and images that end within a step, chunks of channels that are not full.
 QUADS = [
     (1, 8, 3, 3, 4),
     (2, 8, 4, 3, 12),
@@ -235,7 +235,7 @@ def test_what_is_not_finite_stays_so(math):
 
 @pytest.mark.parametrize("math", TENSOR_MATHS)
 def test_rounding_has_no_bias(math):
-    """Positive operands: truncation would make every sum too small by half a unit of the last place."""
+    """Positive operands: truncation would make every sum too small by half a unit or so."""
     rng = np.random.default_rng(5)
     bottom = rng.uniform(1, 2, (1, 64, 6, 6)).astype(np.float32)
     weight = rng.uniform(1, 2, (32, 64, 3, 3)).astype(np.float32)

@@ -56,9 +56,9 @@ __global__ void read_global4(const float* x, int stride, float* y) {
 
 // Half of the lanes read in the first round, all in the second: two requests, for a barrier parts
 // them.
-__global__ void read_in_rounds(const float* x, float* y) {
+__global__ void read_in_rounds(const float* x, int rounds, float* y) {
   float sum = 0;
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     if (round == 1 || threadIdx.x < 16) sum += x[threadIdx.x];  // counted global
     __syncthreads();
   }
@@ -119,7 +119,7 @@ const std::map<std::string, std::function<void(float* x, float* y)>> kCases = {
     {"global: a sector each", [](float* x, float* y) { run(read_global, x, 8, 0, y); }},
     {"global 16: neighbours", [](float* x, float* y) { run(read_global4, x, 4, y); }},
     {"global 16: half a sector each", [](float* x, float* y) { run(read_global4, x, 8, y); }},
-    {"global: rounds", [](float* x, float* y) { run(read_in_rounds, x, y); }},
+    {"global: rounds", [](float* x, float* y) { run(read_in_rounds, x, 2, y); }},
 };
 
 }  // namespace
