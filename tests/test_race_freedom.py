@@ -65,7 +65,7 @@ def convolve_tensor(
 def convolution(
     file: str, kernel: str, tile: tuple[int, int, int], is_backward: bool, *shape: int
 ) -> Launch:
-    """A product for forward or backward_data, in one split; tile: rows, columns, depth of a step."""
+    """forward or backward_data, in one split; tile: rows, columns, depth of a step."""
     n, ic, ih, iw, oc = shape
     bottom, top = (n, ic, ih, iw), (n, oc, ih - 2, iw - 2)
     source, result = (top, bottom) if is_backward else (bottom, top)
