@@ -57,6 +57,13 @@ using cudaEvent_t = unet::simt::Event*;
 using cudaGraph_t = unet::simt::Graph*;
 using cudaGraphExec_t = unet::simt::Graph*;
 
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
+  cudaDevAttrMaxSharedMemoryPerMultiprocessor = 81,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
 struct cudaDeviceProp {
   char name[256];
   std::size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin, sharedMemPerMultiprocessor;
@@ -68,6 +75,10 @@ namespace unet::simt {
 // The emulated device: by default one that has what sm_80 has, and three multiprocessors, so that
 // even small tests fill it.
 cudaDeviceProp& device_properties();
+
+// Lets it be another: of a compute capability (80 for sm_80), with what shared memory that has, and
+// so many multiprocessors. False if the runtime knows no such capability.
+bool pretend_device(int capability, int multiprocessors);
 
 cudaError_t allocate_device(void** p, std::size_t bytes, bool checked);
 cudaError_t enqueue_launch(cudaStream_t stream, const void* kernel, Launch launch);
@@ -86,6 +97,7 @@ cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
 cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,6 +42,7 @@ struct Options {
 
 struct Statistics {
   std::uint64_t launches = 0, blocks = 0, switches = 0, barriers = 0, collectives = 0, accesses = 0;
+  std::map<std::string, std::uint64_t> blocks_of;  // of the launches of a name
 };
 
 // A launch as the host asks for it. `thread` runs one thread of the kernel, with the arguments that
