@@ -116,6 +116,18 @@ def test_a_gpu_that_is_not_there_is_refused(data, tmp_path, complaint):
     assert "--gpu 3: there is no GPU 3" in complaint("train", *given)
 
 
+def test_the_cpu_multiplies_exactly(data, tmp_path, complaint):
+    given = [*sources(data), "-o", tmp_path / "run", *FAST, "--device", "cpu"]
+    assert "--math tf32: " in complaint("train", *given, "--math", "tf32")
+
+
+@on_simt
+@pytest.mark.parametrize("math", ["tf32", "bf16"])
+def test_rounded_operands_pass_the_check_of_a_device(math):
+    assert device.context_of("cuda-simt", 0, 1, math).math == math
+    assert_no_findings()
+
+
 def test_auto_takes_the_cpu_where_there_is_no_gpu(data, tmp_path, capsys):
     if "cuda" in devices():
         pytest.skip("there is a GPU")

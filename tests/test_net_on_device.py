@@ -89,6 +89,23 @@ def test_blobs_and_gradients_are_the_cpus(model, device):
             close(two.diff, one.diff)
 
 
+@pytest.mark.parametrize(("math", "tolerance"), [("tf32", 1e-2), ("bf16", 6e-2)])
+def test_rounded_operands_stay_near(math, tolerance):
+    context = Context(device=devices()[0], math=math)
+    nets = [Net(small_spec("fig1"), seed=4, context=where) for where in (None, context)]
+    for net in nets:
+        net.forward(**inputs_of(net))
+        net.backward()
+    cpu, other = nets
+    for one, two in zip(cpu.parameters, other.parameters, strict=True):
+        close(two.blob.diff, one.blob.diff, tolerance)
+    assert any(
+        np.abs(a.blob.diff - b.blob.diff).max() > 1e-5 * np.abs(a.blob.diff).max()
+        for a, b in zip(cpu.parameters, other.parameters, strict=True)
+    ), "was anything rounded at all?"
+    assert_no_findings()
+
+
 def test_both_plans_give_the_same_bits_again_and_again(device):
     found = []
     for plan in ("observable", "lean", "lean"):

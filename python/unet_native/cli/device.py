@@ -1,4 +1,4 @@
-"""The context that the options --device, --gpu and --threads ask for.
+"""The context that the options --device, --gpu, --math and --threads ask for.
 
 A GPU is not taken at its word: before a command uses one, a small network must come out there as it
 does on the CPU. That takes some milliseconds, and an afternoon less than to find out otherwise.
@@ -14,16 +14,20 @@ from unet_native.cli.console import note
 from unet_native.errors import UserError
 from unet_native.net import Net
 
-_TOLERANCE = 1e-3  # of the largest magnitude; a wrong kernel is off by all of it
+# Of the largest magnitude. Rounding stays well below; a wrong kernel is off by all of it.
+_TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 1e-1}
 
 
-def context_of(device: str, gpu: int, threads: int) -> Context:
-    """Raises UserError for an unknown device, and for one that cannot be used here."""
+def context_of(device: str, gpu: int, threads: int, math: str = "fp32") -> Context:
+    """Raises UserError for an unknown device, and for one that cannot be used here or so."""
     if device == "cpu" or (device == "auto" and "cuda" not in devices()):
-        return Context(threads=threads)
+        try:
+            return Context(threads=threads, math=math)
+        except ValueError as error:
+            raise UserError(f"--math {math}: {error}") from None
     name = "cuda" if device == "auto" else device
     try:
-        context = Context(device=name, gpu=gpu, threads=threads)
+        context = Context(device=name, gpu=gpu, threads=threads, math=math)
         if computes_what_the_cpu_does(context):
             return context
         problem = f"--device {name}: GPU {gpu} does not compute what the CPU does, please report it"
@@ -52,6 +56,6 @@ def computes_what_the_cpu_does(context: Context) -> bool:
         net.backward()
         diffs.append([param.blob.diff for param in net.parameters])
     return all(
-        np.abs(there - here).max() <= _TOLERANCE * np.abs(here).max()
+        np.abs(there - here).max() <= _TOLERANCES[context.math] * np.abs(here).max()
         for here, there in zip(*diffs, strict=True)
     )
