@@ -63,6 +63,15 @@ def span(name: str | None, size: int) -> Argument:
     return Argument(struct.pack("<Qq", 0, size), {0: name} if name else {})
 
 
+def structure(*members: Argument) -> Argument:
+    """Members one after the other; padding between them is theirs."""
+    data, pointers = b"", {}
+    for member in members:
+        pointers |= {len(data) + offset: name for offset, name in member.pointers.items()}
+        data += member.data
+    return Argument(data, pointers)
+
+
 # --- PTX ---
 
 

@@ -73,14 +73,17 @@ BOUNDS = [
     _tiled(_POINTWISE, r"sum_outer_products<\d, 2, \w+>", 2, 0.70),
     # Bound by memory. A thread of dot_products has the loads of several pixels under way, one of
     # the others with sixteen outputs keeps as many filters or sums: a quarter of the warps do.
-    Bound("conv1x1_few", r"conv1x1_few::dot_products<(\d+), \w+>", 128, "conv1x1_few::kThreads",
-          r"4 * \1 * conv1x1_few::kWidth", occupancy=0.25),
+    # With one output and no float4 a thread has sixteen pixels under way, and few neighbours.
+    Bound("conv1x1_few", r"conv1x1_few::dot_products<(1), false>", 160, "conv1x1_few::kThreads",
+          r"4 * \1 * conv1x1_few::kWidth", occupancy=0.12),
+    Bound("conv1x1_few", r"conv1x1_few::dot_products<(?!1, false)(\d+), \w+>", 128,
+          "conv1x1_few::kThreads", r"4 * \1 * conv1x1_few::kWidth", occupancy=0.25),
     Bound("conv1x1_few", r"conv1x1_few::spread_diffs<\d+, \w+>", 96, "conv1x1_few::kThreads",
           occupancy=0.25),
-    Bound("conv1x1_few", r"conv1x1_few::correlate_few<\d+, \w+>", 104, "conv1x1_few::kThreads",
+    Bound("conv1x1_few", r"conv1x1_few::correlate_few<\d+, \w+>", 128, "conv1x1_few::kThreads",
           "sizeof(conv1x1_few::GroupSums)", occupancy=0.25),
     # A thread of direct_sums keeps 32 sums; one of direct_products 40, and the loads of a run.
-    Bound("conv3x3_few", r"conv3x3_few::direct_sums<(\d+)>", 64, "conv3x3_few::kThreads",
+    Bound("conv3x3_few", r"conv3x3_few::direct_sums<(\d+)>", 72, "conv3x3_few::kThreads",
           r"sizeof(conv3x3_few::Tile<\1>::Forward)", occupancy=0.5),
     Bound("conv3x3_few", r"conv3x3_few::direct_products<(\d+)>", 112, "conv3x3_few::kThreads",
           r"sizeof(conv3x3_few::Tile<\1>::Backward)", occupancy=0.25),

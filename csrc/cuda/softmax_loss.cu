@@ -143,7 +143,7 @@ __device__ __forceinline__ double loss_of_pixel(const Problem& problem, const Pl
   return -logf(p_label < FLT_MIN ? FLT_MIN : p_label);  // NaN stays NaN
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     weighted_losses(Problem problem, Workspace workspace, View diff, View prob) {
   auto& shared = shared_memory<Shared>();
   const double z = z_of(problem, total_of(workspace, shared.sums));
