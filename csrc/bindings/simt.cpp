@@ -7,6 +7,7 @@
 #include "simt/cuda_runtime.h"
 #include "simt/finding.h"
 #include "simt/memory.h"
+#include "simt/recording.h"
 #include "simt/runtime_state.h"
 
 namespace unet {
@@ -35,6 +36,9 @@ void bind_simt(py::module_& m) {
     counts["launches"] = simt::machine().statistics.launches;
     counts["waits"] = simt::state().waits;
     return counts;
+  });
+  m.def("simt_record", [](const std::string& path) {
+    if (!simt::record_launches(path)) fail("simt_record", "cannot write \"" + path + "\"");
   });
   m.def("simt_findings", [] {
     py::list findings;
