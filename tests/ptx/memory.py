@@ -1,0 +1,233 @@
+"""Global and shared memory, and what is wrong with an access.
+
+Kinds of findings are those of the SIMT runtime (``csrc/simt/finding.h``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+
+
+class Finding(Exception):
+    """Something a kernel does wrong, which ends its launch."""
+
+    def __init__(self, kind: str, text: str, thread: int | None = None) -> None:
+        super().__init__(kind, text)
+        self.kind, self.text, self.thread = kind, text, thread
+        self.where = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}{self.where}"
+
+
+@dataclass
+class Allocation:
+    """Memory of the device; `written`: a byte for each of its bytes, 1 where somebody has written."""
+
+    address: int
+    content: Array
+    written: Array
+
+
+class Memory:
+    """Bytes, of which it is known whether they were written.
+
+    Accesses come as the addresses of all threads, and a mask of those that take part; `place` turns
+    them into offsets into `bytes`.
+    """
+
+    name = ""
+
+    def __init__(self, size: int) -> None:
+        self.bytes = np.zeros(size, np.uint8)
+        self.written = np.zeros(size, np.uint8)
+
+    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array]:
+        """Offsets into `bytes`, and which accesses do not lie within what there is."""
+        raise NotImplementedError
+
+    def describe(self, address: int) -> str:
+        raise NotImplementedError
+
+    def place(
+        self, addresses: Array, lanes: Array, size: Array | int, alignment: int, what: str
+    ) -> Array:
+        """`lanes`: the threads that the addresses belong to."""
+        wrong = addresses & (alignment - 1)
+        if wrong.any():
+            self._fault("misaligned", wrong, addresses, lanes, alignment, what)
+        offsets, outside = self.offsets(addresses, size)
+        if outside.any():
+            self._fault("out-of-bounds", outside, addresses, lanes, size, what)
+        return offsets
+
+    def load(self, offsets: Array, dtype: np.dtype, lanes: Array, what: str) -> Array:
+        index = offsets // dtype.itemsize
+        self.check_read(index, dtype.itemsize, lanes, what)
+        return self.bytes.view(dtype)[index]
+
+    def store(self, offsets: Array, values: Array, lanes: Array, what: str) -> None:
+        index = offsets // values.itemsize
+        self.bytes.view(values.dtype)[index] = values
+        self.written.view(f"u{values.itemsize}")[index] = _ALL[values.itemsize]
+
+    def check_read(self, index: Array, size: int, lanes: Array, what: str) -> None:
+        """`index`: in units of `size` bytes."""
+        unwritten = self.written.view(f"u{size}")[index] != _ALL[size]
+        if unwritten.any():
+            at = int(np.argmax(unwritten))
+            raise Finding(
+                "uninitialised",
+                f"{what} of {self.name} memory that nobody has written",
+                int(lanes[at]),
+            )
+
+    def _fault(
+        self, kind: str, wrong: Array, addresses: Array, lanes: Array, size: Array | int, what: str
+    ) -> None:
+        at = int(np.argmax(wrong != 0))
+        size = int(np.broadcast_to(size, wrong.shape)[at])
+        where = self.describe(int(addresses[at]))
+        raise Finding(kind, f"{what} of {size} bytes at {where}", int(lanes[at]))
+
+
+_ALL = {1: 1, 2: 0x0101, 4: 0x01010101, 8: 0x0101010101010101}
+
+
+class GlobalMemory(Memory):
+    """The allocations of a launch side by side, each at the address that it was recorded at."""
+
+    name = "global"
+    GAP = 64
+
+    def __init__(self, allocations: list[Allocation]) -> None:
+        self._allocations = sorted(allocations, key=lambda one: one.address)
+        sizes = [one.content.size for one in self._allocations]
+        padded = [-(-size // self.GAP) * self.GAP for size in sizes]
+        begins = np.cumsum([0, *padded])
+        super().__init__(int(begins[-1]))
+        # One that no address lies in stands before the first.
+        self._addresses = np.array([-1, *(one.address for one in self._allocations)], np.int64)
+        self._sizes = np.array([0, *sizes], np.int64)
+        self._begins = np.array([0, *begins[:-1]], np.int64)
+        for one, begin in zip(self._allocations, begins, strict=False):
+            self.bytes[begin : begin + one.content.size] = one.content
+            self.written[begin : begin + one.content.size] = one.written
+
+    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array]:
+        number = np.searchsorted(self._addresses, addresses, side="right") - 1
+        number = np.maximum(number, 0)
+        inside = addresses - self._addresses[number]
+        return self._begins[number] + inside, inside + sizes > self._sizes[number]
+
+    def describe(self, address: int) -> str:
+        number = int(np.searchsorted(self._addresses, address, side="right")) - 1
+        if number < 1 or address - self._addresses[number] > self._sizes[number] + (1 << 20):
+            return f"address {address:#x}, where no allocation is"
+        offset = address - int(self._addresses[number])
+        return f"byte {offset} of an allocation of {self._sizes[number]} bytes"
+
+    def content(self, number: int) -> Array:
+        begin = int(self._begins[number + 1])
+        return self.bytes[begin : begin + int(self._sizes[number + 1])]
+
+
+class SharedMemory(Memory):
+    """Of one block, with the asynchronous copies of its threads.
+
+    A copy arrives as late as it may: when its thread waits for it. Until then its place is neither
+    to be read nor to be written.
+    """
+
+    name = "shared"
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(0)
+        self._threads = threads
+
+    def begin(self, fixed: int, dynamic_begin: int, dynamic: int) -> None:
+        size = dynamic_begin + dynamic
+        self.bytes = np.full(-(-size // 16) * 16, 0xFF, np.uint8)
+        self.written = np.zeros_like(self.bytes)
+        self._in_flight = np.zeros_like(self.bytes)
+        self._exists = np.zeros(size + 1, bool)
+        self._exists[:fixed] = True
+        self._exists[dynamic_begin:size] = True
+        self._copies: list[_Copies] = []
+        self._committed = np.zeros(self._threads, np.int64)
+
+    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array]:
+        last = len(self._exists) - 1
+        ends = addresses + np.maximum(sizes, 1) - 1
+        first, end = np.clip(addresses, 0, last), np.clip(ends, 0, last)
+        outside = ~self._exists[first] | ~self._exists[end] | (addresses < 0) | (ends > last)
+        return addresses, outside
+
+    def describe(self, address: int) -> str:
+        return f"byte {address} of {len(self._exists) - 1} bytes of shared memory"
+
+    def check_read(self, index: Array, size: int, lanes: Array, what: str) -> None:
+        self._check_arrived(index, size, lanes, what)
+        super().check_read(index, size, lanes, what)
+
+    def store(self, offsets: Array, values: Array, lanes: Array, what: str) -> None:
+        self._check_arrived(offsets // values.itemsize, values.itemsize, lanes, what)
+        super().store(offsets, values, lanes, what)
+
+    def _check_arrived(self, index: Array, size: int, lanes: Array, what: str) -> None:
+        early = self._in_flight.view(f"u{size}")[index] != 0
+        if early.any():
+            thread = int(lanes[int(np.argmax(early))])
+            text = f"{what} of shared memory that an asynchronous copy is on its way to"
+            raise Finding("copy-in-flight", text, thread)
+
+    # --- asynchronous copies ---
+
+    def begin_copies(self, places: Array, content: Array, lanes: Array) -> None:
+        """`content`: a row of bytes for each of the lanes, to `places`."""
+        index = places[:, None] + np.arange(content.shape[1])
+        self._check_arrived(index.ravel(), 1, np.repeat(lanes, content.shape[1]), "a copy")
+        self._in_flight[index] = 1
+        self._copies.append(_Copies(index, content, lanes, self._committed[lanes]))
+
+    def commit(self, lanes: Array) -> None:
+        self._committed[lanes] += 1
+
+    def wait(self, lanes: Array, groups_left: int | None) -> None:
+        """Until at most so many groups are under way; None: all copies, committed or not."""
+        waits = np.zeros(self._threads, bool)
+        waits[lanes] = True
+        left = []
+        for copies in self._copies:
+            arrives = waits[copies.lanes]
+            if groups_left is not None:
+                arrives &= copies.groups < self._committed[copies.lanes] - groups_left
+            index = copies.index[arrives]
+            self.bytes[index] = copies.content[arrives]
+            self.written[index] = 1
+            self._in_flight[index] = 0
+            if not arrives.all():
+                left.append(copies.only(~arrives))
+        self._copies = left
+
+    def end(self) -> None:
+        if self._copies:
+            thread = int(self._copies[0].lanes[0])
+            raise Finding("copy-in-flight", "a copy that nobody waits for", thread)
+
+
+@dataclass
+class _Copies:
+    """Of one instruction: bytes and where they go, a row for each thread, and its group there."""
+
+    index: Array
+    content: Array
+    lanes: Array
+    groups: Array
+
+    def only(self, which: Array) -> _Copies:
+        return _Copies(*(part[which] for part in (self.index, self.content, self.lanes, self.groups)))
