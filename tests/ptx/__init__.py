@@ -5,7 +5,8 @@ kernel, on the same memory, and what it leaves there is compared (``replay.py``)
 
     parser.py       text -> entries, instructions, operands
     program.py      an entry for a number of threads: registers, and a function for each instruction
-    arithmetic.py, floats.py, conversions.py, accesses.py, warp.py, tensor.py    what those do
+    arithmetic.py, floats.py, conversions.py, accesses.py, control.py, warp.py, tensor.py
+                  what those do
     memory.py       global and shared memory: bounds, alignment, what was written, what is under way
     machine.py      the threads of a block: branches, barriers, warp operations
     toolchain.py    calls nvcc, and the C++ compiler for the kernels of the tool's own tests

@@ -1,0 +1,102 @@
+"""Launches that the SIMT runtime has recorded; the format is described in csrc/simt/recording.h."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ptx.memory import Allocation
+
+
+@dataclass
+class Launch:
+    source: str  # the file that the kernel was compiled from: "conv3x3.cu"
+    kernel: str  # its symbol, as `plain_name` has it
+    name: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared_bytes: int
+    arguments: list[bytes]
+    memory: list[Allocation]  # before
+    after: list[np.ndarray]  # the content of each, as the SIMT runtime left it
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def __bool__(self) -> bool:
+        return self._at < len(self._data)
+
+    def number(self) -> int:
+        return int.from_bytes(self._take(8), "little")
+
+    def numbers(self, count: int) -> tuple[int, ...]:
+        return tuple(self.number() for _ in range(count))
+
+    def bytes(self) -> bytes:
+        return self._take(self.number())
+
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self.bytes(), np.uint8)
+
+    def _take(self, count: int) -> bytes:
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+
+def read_launches(path: Path) -> list[Launch]:
+    reader, launches = _Reader(path.read_bytes()), []
+    while reader:
+        module, offset, name = reader.bytes().decode(), reader.number(), reader.bytes().decode()
+        source, kernel = symbols(Path(module))[offset]
+        grid, block = reader.numbers(3), reader.numbers(3)
+        shared_bytes = reader.number()
+        arguments = [reader.bytes() for _ in range(reader.number())]
+        memory, after = [], []
+        for _ in range(reader.number()):
+            address, before, written = reader.number(), reader.array(), reader.array()
+            known = written if written.size == before.size else np.ones_like(before)
+            memory.append(Allocation(address, before, known))
+            after.append(reader.array())
+        launches.append(
+            Launch(source, kernel, name, grid, block, shared_bytes, arguments, memory, after)
+        )
+    return launches
+
+
+@functools.cache
+def symbols(module: Path) -> dict[int, tuple[str, str]]:
+    """The source file and the name of each function of a module that is local to its file.
+
+    `nm` lists the symbols of a file after that file's own.
+    """
+    command = ["nm", "--debug-syms", "--no-sort", "--defined-only", str(module)]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found, source = {}, ""
+    for line in listing.splitlines():
+        address, kind, name = [*line.split(maxsplit=2), ""][:3]
+        if kind == "a":
+            source = name
+        elif kind == "t":
+            found[int(address, 16)] = source, plain_name(name)
+    return found
+
+
+def plain_name(mangled: str) -> str:
+    """A name without what compilers, and the SIMT runtime, call namespaces differently.
+
+    The anonymous namespace is _GLOBAL__N_1 for one compiler, longer for another; the kernels of
+    unet::cuda are in unet::cuda_simt or unet::cuda_simt_checked for the runtime.
+    """
+    name = re.sub(r"17cuda_simt_checked|9cuda_simt(?!_)", "4cuda", mangled)
+    parts, at = [], 0
+    while found := re.compile(r"(\d+)(?=_GLOBAL__N_)").search(name, at):
+        parts.append(name[at : found.start()])
+        at = found.end() + int(found[1])
+    return "~".join([*parts, name[at:]])
