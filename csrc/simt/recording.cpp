@@ -68,6 +68,7 @@ bool record_launches(const std::string& path) {
 
 bool run_recorded(const Launch& launch) {
   if (!record) return machine().run(launch);
+  const DeviceAccess access;
   const std::vector<Memory> memory = memory_now();
   if (!machine().run(launch)) return false;
   put_kernel(launch.kernel);

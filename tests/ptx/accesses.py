@@ -41,8 +41,8 @@ def _shape(modifiers: Modifiers) -> tuple[str, str, int]:
     return space, kind, count
 
 
-def all_lanes(mask: Mask, threads: int) -> Array:
-    return np.arange(threads) if mask is True else np.flatnonzero(mask)
+def all_lanes(mask: Mask, program: Program) -> Array:
+    return program.everyone if mask is True else np.flatnonzero(mask)
 
 
 def _spaces(program: Program, space: str) -> Callable[[Array, Array], list]:
@@ -64,11 +64,11 @@ def _spaces(program: Program, space: str) -> Callable[[Array, Array], list]:
     return split
 
 
-def _taken(addresses: Array, lanes: Array, threads: int) -> Array:
-    """The addresses of some lanes; of one that holds for all, as many."""
-    if addresses.size == 1 and threads != 1:
-        return np.broadcast_to(addresses, lanes.shape)
-    return addresses[lanes]
+def of_lanes(values: Array, lanes: Array, program: Program) -> Array:
+    """The values of some threads; one that holds for all, as often."""
+    if values.size < program.threads:
+        return np.broadcast_to(values, lanes.shape)
+    return values if lanes is program.everyone else values[lanes]
 
 
 @instruction("ld")
@@ -89,14 +89,15 @@ def load(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
         return copy
 
     addresses, reach = program.addresses(operands[1]), _spaces(program, space)
-    size, threads = dtype.itemsize * count, program.threads
+    size = dtype.itemsize * count
 
     def run(mask: Mask) -> None:
-        everyone = all_lanes(mask, threads)
-        for memory, lanes, places in reach(everyone, _taken(addresses(), everyone, threads)):
+        taking = all_lanes(mask, program)
+        for memory, lanes, places in reach(taking, of_lanes(addresses(), taking, program)):
             offsets = memory.place(places, lanes, size, size, "read")
-            for i, target in enumerate(targets):
-                target[lanes] = memory.load(offsets + i * dtype.itemsize, dtype, lanes, "read")
+            values = memory.load(offsets, dtype, count, lanes, "read")
+            for target, value in zip(targets, values, strict=True):
+                target[slice(None) if lanes is program.everyone else lanes] = value
 
     return run
 
@@ -108,16 +109,14 @@ def store(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
     if len(values) != count or space == "param":
         raise PtxError(f"unknown store of {len(values)} elements to .{space}")
     addresses, reach = program.addresses(operands[0]), _spaces(program, space)
-    dtype, threads = dtype_of(kind), program.threads
-    size = dtype.itemsize * count
+    size = dtype_of(kind).itemsize * count
 
     def run(mask: Mask) -> None:
-        everyone = all_lanes(mask, threads)
-        for memory, lanes, places in reach(everyone, _taken(addresses(), everyone, threads)):
+        taking = all_lanes(mask, program)
+        for memory, lanes, places in reach(taking, of_lanes(addresses(), taking, program)):
             offsets = memory.place(places, lanes, size, size, "write")
-            for i, value in enumerate(values):
-                stored = np.ascontiguousarray(np.broadcast_to(value, threads)[lanes])
-                memory.store(offsets + i * dtype.itemsize, stored, lanes, "write")
+            stored = np.stack([of_lanes(value, lanes, program) for value in values])
+            memory.store(offsets, stored, lanes, "write")
 
     return run
 
@@ -126,16 +125,16 @@ def store(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
 def copy_asynchronously(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
     modifiers.one_of("async")
     form = modifiers.one_of("ca", "cg", "commit_group", "wait_group", "wait_all")
-    threads, shared = program.threads, program.shared
+    shared = program.shared
     if form == "commit_group":
-        return lambda mask: shared.commit(all_lanes(mask, threads))
+        return lambda mask: shared.commit(all_lanes(mask, program))
     if form == "wait_all":
-        return lambda mask: shared.wait(all_lanes(mask, threads), None)
+        return lambda mask: shared.wait(all_lanes(mask, program), None)
     if form == "wait_group":
         (left,) = operands
         if not isinstance(left, Immediate):
             raise PtxError("a number of groups that is no constant")
-        return lambda mask: shared.wait(all_lanes(mask, threads), left.bits)
+        return lambda mask: shared.wait(all_lanes(mask, program), left.bits)
     return _copy(program, modifiers, operands, form)
 
 
@@ -147,16 +146,15 @@ def _copy(program: Program, modifiers: Modifiers, operands: Operands, cache: str
     to, source, bytes_ = program.addresses(operands[0]), program.addresses(operands[1]), operands[2]
     if not isinstance(bytes_, Immediate) or bytes_.bits not in ((16,) if cache == "cg" else (4, 8, 16)):
         raise PtxError("a copy of a number of bytes that .ca or .cg cannot copy")
-    size, threads = bytes_.bits, program.threads
+    size = bytes_.bits
     read = program.source(operands[3] if len(operands) > 3 else bytes_, "u32")
 
     def run(mask: Mask) -> None:
-        lanes = all_lanes(mask, threads)
-        places = program.shared.place(
-            _taken(to(), lanes, threads), lanes, size, size, "asynchronous copy"
-        )
-        there = _taken(read, lanes, threads).astype(np.int64)
-        content = _read(program.memory, _taken(source(), lanes, threads), lanes, there, size)
+        lanes = all_lanes(mask, program)
+        places = of_lanes(to(), lanes, program)
+        places = program.shared.place(places, lanes, size, size, "asynchronous copy")
+        there = of_lanes(read, lanes, program).astype(np.int64)
+        content = _read(program.memory, of_lanes(source(), lanes, program), lanes, there, size)
         program.shared.begin_copies(places, content, lanes)
 
     return run
@@ -173,7 +171,7 @@ def _read(memory: Memory, addresses: Array, lanes: Array, there: Array, size: in
         return content
     offsets = memory.place(addresses[some], lanes[some], there[some], size, what)
     row, byte = np.nonzero(np.arange(size) < there[some][:, None])
-    values = memory.load(offsets[row] + byte, np.dtype("u1"), lanes[some][row], what)
+    (values,) = memory.load(offsets[row] + byte, np.dtype("u1"), 1, lanes[some][row], what)
     content[np.flatnonzero(some)[row], byte] = values
     return content
 

@@ -118,7 +118,7 @@ def _two_roundings(program: Program, operands: tuple[Operand, ...]) -> Step:
     """The instruction that matters most for the time a matrix product takes."""
     target = program.target(operands[0], "f32")
     a, b, c = (program.source(operand, "f32") for operand in operands[1:])
-    product = np.empty(program.threads, F32)
+    product = program.scratch
 
     def run(mask: Mask) -> None:
         np.multiply(a, b, out=product)

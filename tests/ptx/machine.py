@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from ptx.memory import Finding
-from ptx.program import Array, Barrier, Branch, Exit, Line, Mask, Program, WarpStep
+from ptx.program import Array, Barrier, Branch, Exit, Mask, Program, WarpStep
 
 WARP = 32
 MOST_STEPS = 5_000_000  # of a block: a kernel that takes more does not end
@@ -31,15 +31,15 @@ class Block:
         self._lines = program.lines
         self._place = np.zeros(program.threads, np.int64)
         self._state = np.full(program.threads, State.RUNS, np.uint8)
-        self._line: Line | None = None
+        self._at: int | None = None  # the place of the instruction that is being taken
         self.thread_instructions = 0
 
     def run(self) -> None:
         try:
             self._run()
         except Finding as finding:
-            if self._line is not None:
-                finding.where += f", in: {self._line.text}"
+            if self._at is not None:
+                finding.where += f", in: {self._lines[self._at].text}"
             raise
 
     def _run(self) -> None:
@@ -56,7 +56,7 @@ class Block:
             steps += self._advance(first, active, limit)
             if steps > MOST_STEPS:
                 raise Finding("deadlock", "the kernel does not end")
-        self._line = None
+        self._at = None
         self._program.shared.end()
 
     def _advance(self, place: int, active: Array, limit: int) -> int:
@@ -64,7 +64,15 @@ class Block:
         mask: Mask = True if active.all() else active
         number, steps = int(active.sum()), 0
         while place < limit:
-            line = self._line = self._lines[place]
+            straight = self._program.straight(place)
+            if straight:
+                straight = straight[: limit - place]
+                for self._at, step in enumerate(straight, place):  # noqa: B020
+                    step(mask)
+                place += len(straight)
+                steps += len(straight)
+                continue
+            line, self._at = self._lines[place], place
             steps += 1
             taken = mask
             if line.guard is not None:
@@ -110,19 +118,20 @@ class Block:
         stuck = self._state == State.IN_WARP_STEP
         if stuck.any():
             thread = int(np.argmax(stuck))
-            self._line = self._lines[int(self._place[thread])]
+            self._at = int(self._place[thread])
             text = "a warp operation that some lanes of its mask never come to"
             raise Finding("partial-warp", text, thread)
         places = np.unique(self._place[waits])
-        self._line = self._lines[int(places[0])]
+        self._at = int(places[0])
         if len(places) > 1:
             other = self._lines[int(places[1])].text
             raise Finding("divergent-barrier", f"threads wait at different barriers, also at {other}")
         if not waits.all():
             ended = int(np.argmax(self._state == State.ENDED))
             raise Finding("early-exit", "a thread has ended before a barrier of the others", ended)
-        if self._line.action.release is not None:
-            self._line.action.release(waits)
+        release = self._lines[self._at].action.release
+        if release is not None:
+            release(waits)
         self._place[waits] += 1
         self._state[waits] = State.RUNS
 

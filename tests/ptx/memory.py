@@ -5,6 +5,7 @@ Kinds of findings are those of the SIMT runtime (``csrc/simt/finding.h``).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class Allocation:
 
 
 class Memory:
-    """Bytes, of which it is known whether they were written.
+    """Bytes, of which it is known whether they may be read (1: somebody has written them).
 
     Accesses come as the addresses of all threads, and a mask of those that take part; `place` turns
     them into offsets into `bytes`.
@@ -44,10 +45,10 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self.bytes = np.zeros(size, np.uint8)
-        self.written = np.zeros(size, np.uint8)
+        self.readable = np.zeros(size, np.uint8)
 
-    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array]:
-        """Offsets into `bytes`, and which accesses do not lie within what there is."""
+    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array | None]:
+        """Offsets into `bytes`, and which accesses do not lie within what there is (None: all do)."""
         raise NotImplementedError
 
     def describe(self, address: int) -> str:
@@ -61,30 +62,28 @@ class Memory:
         if wrong.any():
             self._fault("misaligned", wrong, addresses, lanes, alignment, what)
         offsets, outside = self.offsets(addresses, size)
-        if outside.any():
+        if outside is not None and outside.any():
             self._fault("out-of-bounds", outside, addresses, lanes, size, what)
         return offsets
 
-    def load(self, offsets: Array, dtype: np.dtype, lanes: Array, what: str) -> Array:
-        index = offsets // dtype.itemsize
-        self.check_read(index, dtype.itemsize, lanes, what)
+    def load(self, offsets: Array, dtype: np.dtype, count: int, lanes: Array, what: str) -> Array:
+        """(count, lanes): `count` elements that follow each other, for each lane."""
+        index = offsets // dtype.itemsize + _rows(count)
+        unreadable = self.readable.view(_UNSIGNED[dtype.itemsize])[index] != _ALL[dtype.itemsize]
+        if unreadable.any():
+            lane = int(np.argmax(unreadable.any(axis=0)))
+            self.explain(int(offsets[lane]), count * dtype.itemsize, int(lanes[lane]), what)
         return self.bytes.view(dtype)[index]
 
     def store(self, offsets: Array, values: Array, lanes: Array, what: str) -> None:
-        index = offsets // values.itemsize
+        """`values`: (count, lanes)."""
+        index = offsets // values.itemsize + _rows(len(values))
         self.bytes.view(values.dtype)[index] = values
-        self.written.view(f"u{values.itemsize}")[index] = _ALL[values.itemsize]
+        self.readable.view(_UNSIGNED[values.itemsize])[index] = _ALL[values.itemsize]
 
-    def check_read(self, index: Array, size: int, lanes: Array, what: str) -> None:
-        """`index`: in units of `size` bytes."""
-        unwritten = self.written.view(f"u{size}")[index] != _ALL[size]
-        if unwritten.any():
-            at = int(np.argmax(unwritten))
-            raise Finding(
-                "uninitialised",
-                f"{what} of {self.name} memory that nobody has written",
-                int(lanes[at]),
-            )
+    def explain(self, offset: int, size: int, lane: int, what: str) -> None:
+        """Raises the finding of a read of bytes that are not readable."""
+        raise Finding("uninitialised", f"{what} of {self.name} memory that nobody has written", lane)
 
     def _fault(
         self, kind: str, wrong: Array, addresses: Array, lanes: Array, size: Array | int, what: str
@@ -95,7 +94,13 @@ class Memory:
         raise Finding(kind, f"{what} of {size} bytes at {where}", int(lanes[at]))
 
 
-_ALL = {1: 1, 2: 0x0101, 4: 0x01010101, 8: 0x0101010101010101}
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
+_ALL = {size: np.array([0x0101010101010101]).astype(kind)[0] for size, kind in _UNSIGNED.items()}
+
+
+@functools.cache
+def _rows(count: int) -> Array:
+    return np.arange(count)[:, None]
 
 
 class GlobalMemory(Memory):
@@ -116,9 +121,9 @@ class GlobalMemory(Memory):
         self._begins = np.array([0, *begins[:-1]], np.int64)
         for one, begin in zip(self._allocations, begins, strict=False):
             self.bytes[begin : begin + one.content.size] = one.content
-            self.written[begin : begin + one.content.size] = one.written
+            self.readable[begin : begin + one.content.size] = one.written
 
-    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array]:
+    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array | None]:
         number = np.searchsorted(self._addresses, addresses, side="right") - 1
         number = np.maximum(number, 0)
         inside = addresses - self._addresses[number]
@@ -152,46 +157,46 @@ class SharedMemory(Memory):
     def begin(self, fixed: int, dynamic_begin: int, dynamic: int) -> None:
         size = dynamic_begin + dynamic
         self.bytes = np.full(-(-size // 16) * 16, 0xFF, np.uint8)
-        self.written = np.zeros_like(self.bytes)
+        self.readable = np.zeros_like(self.bytes)
         self._in_flight = np.zeros_like(self.bytes)
-        self._exists = np.zeros(size + 1, bool)
-        self._exists[:fixed] = True
-        self._exists[dynamic_begin:size] = True
+        self._fixed, self._dynamic_begin, self._size = fixed, dynamic_begin, size
         self._copies: list[_Copies] = []
         self._committed = np.zeros(self._threads, np.int64)
 
-    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array]:
-        last = len(self._exists) - 1
-        ends = addresses + np.maximum(sizes, 1) - 1
-        first, end = np.clip(addresses, 0, last), np.clip(ends, 0, last)
-        outside = ~self._exists[first] | ~self._exists[end] | (addresses < 0) | (ends > last)
-        return addresses, outside
+    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array | None]:
+        begin, end = self._dynamic_begin, self._size
+        if addresses.min() >= begin and (addresses + sizes).max() <= end:
+            return addresses, None
+        in_dynamic = (addresses >= begin) & (addresses + sizes <= end)
+        in_fixed = (addresses >= 0) & (addresses + sizes <= self._fixed)
+        return addresses, ~(in_dynamic | in_fixed)
 
     def describe(self, address: int) -> str:
-        return f"byte {address} of {len(self._exists) - 1} bytes of shared memory"
+        return f"byte {address} of {self._size} bytes of shared memory"
 
-    def check_read(self, index: Array, size: int, lanes: Array, what: str) -> None:
-        self._check_arrived(index, size, lanes, what)
-        super().check_read(index, size, lanes, what)
+    def explain(self, offset: int, size: int, lane: int, what: str) -> None:
+        if self._in_flight[offset : offset + size].any():
+            raise _too_early(what, lane)
+        super().explain(offset, size, lane, what)
 
     def store(self, offsets: Array, values: Array, lanes: Array, what: str) -> None:
-        self._check_arrived(offsets // values.itemsize, values.itemsize, lanes, what)
+        self._check_arrived(offsets, len(values) * values.itemsize, lanes, what)
         super().store(offsets, values, lanes, what)
 
-    def _check_arrived(self, index: Array, size: int, lanes: Array, what: str) -> None:
-        early = self._in_flight.view(f"u{size}")[index] != 0
-        if early.any():
-            thread = int(lanes[int(np.argmax(early))])
-            text = f"{what} of shared memory that an asynchronous copy is on its way to"
-            raise Finding("copy-in-flight", text, thread)
+    def _check_arrived(self, offsets: Array, size: int, lanes: Array, what: str) -> None:
+        if self._copies:
+            early = self._in_flight[offsets + _rows(size)].any(axis=0)
+            if early.any():
+                raise _too_early(what, int(lanes[int(np.argmax(early))]))
 
     # --- asynchronous copies ---
 
     def begin_copies(self, places: Array, content: Array, lanes: Array) -> None:
         """`content`: a row of bytes for each of the lanes, to `places`."""
         index = places[:, None] + np.arange(content.shape[1])
-        self._check_arrived(index.ravel(), 1, np.repeat(lanes, content.shape[1]), "a copy")
+        self._check_arrived(places, content.shape[1], lanes, "asynchronous copy")
         self._in_flight[index] = 1
+        self.readable[index] = 0
         self._copies.append(_Copies(index, content, lanes, self._committed[lanes]))
 
     def commit(self, lanes: Array) -> None:
@@ -208,7 +213,7 @@ class SharedMemory(Memory):
                 arrives &= copies.groups < self._committed[copies.lanes] - groups_left
             index = copies.index[arrives]
             self.bytes[index] = copies.content[arrives]
-            self.written[index] = 1
+            self.readable[index] = 1
             self._in_flight[index] = 0
             if not arrives.all():
                 left.append(copies.only(~arrives))
@@ -218,6 +223,11 @@ class SharedMemory(Memory):
         if self._copies:
             thread = int(self._copies[0].lanes[0])
             raise Finding("copy-in-flight", "a copy that nobody waits for", thread)
+
+
+def _too_early(what: str, lane: int) -> Finding:
+    text = f"{what} of shared memory that an asynchronous copy is on its way to"
+    return Finding("copy-in-flight", text, lane)
 
 
 @dataclass

@@ -11,6 +11,7 @@ knows, and what is left over is an error.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +38,12 @@ Array = np.ndarray
 Mask = Any  # an array of bool, or True
 Step = Callable[[Mask], None]
 
+_POOL = 64  # registers that are allocated at once
 #: Where the addresses of shared memory lie among generic ones; no allocation comes near it.
 SHARED_WINDOW = 1 << 60
 
 
+@functools.cache
 def dtype_of(kind: str) -> np.dtype:
     """The dtype of a type of PTX: "f32", "s64", "b16", "pred"."""
     if kind == "pred":
@@ -126,6 +129,10 @@ class Line:
     is_guard_negated: bool
     text: str
 
+    @property
+    def is_control(self) -> bool:
+        return isinstance(self.action, Branch | Exit | Barrier | WarpStep)
+
 
 class Program:
     """`fused`: a multiply-add is rounded once, as on the device; else as if nvcc had contracted
@@ -137,7 +144,11 @@ class Program:
         self.entry, self.block, self.fused = entry, block, fused
         self.threads = math.prod(block)
         self.memory = GlobalMemory([])
+        self.everyone = np.arange(self.threads)
+        self.scratch = np.empty(self.threads, np.float32)  # for what a step computes on its way
         self._registers: dict[str, Array] = {}
+        self._pools: dict[np.dtype, list[Array]] = {}  # (_POOL, threads): where registers lie
+        self._used: dict[np.dtype, int] = {}  # registers of each type so far
         self._specials = self._special_registers()
         self._parameters = _placed(entry.parameters)
         self.parameter_bytes = np.zeros(self._parameters.pop("") or 1, np.uint8)
@@ -149,6 +160,7 @@ class Program:
         self._symbols.update(dict.fromkeys(module.dynamic, self.dynamic_begin))
         self.shared = SharedMemory(self.threads)
         self.lines = [self._line(one) for one in entry.body.instructions]
+        self._straight: dict[int, list[Step]] = {}
 
     # --- a launch ---
 
@@ -168,9 +180,20 @@ class Program:
     def begin_block(self, index: tuple[int, ...], dynamic_bytes: int) -> None:
         for axis, number in zip("xyz", index, strict=True):
             self._specials[f"%ctaid.{axis}"][0] = number
-        for register in self._registers.values():
-            register.view(np.uint8)[:] = 0 if register.dtype == bool else 0xCD
+        for dtype, pools in self._pools.items():
+            for pool in pools:
+                pool.view(np.uint8).fill(0 if dtype == bool else 0xCD)
         self.shared.begin(self.fixed_shared, self.dynamic_begin, dynamic_bytes)
+
+    def straight(self, place: int) -> list[Step]:
+        """The steps from a place on that all who are there take one after the other."""
+        found = self._straight.get(place)
+        if found is None:
+            end = place
+            while not (self.lines[end].guard is not None or self.lines[end].is_control):
+                end += 1
+            found = self._straight[place] = [line.action for line in self.lines[place:end]]
+        return found
 
     # --- operands, for the functions that make steps ---
 
@@ -247,11 +270,21 @@ class Program:
 
     def _view(self, register: Register, dtype: np.dtype) -> Array:
         stored = dtype_of(register.type)
-        array = self._registers.setdefault(register.name, np.zeros(self.threads, stored))
+        array = self._registers.get(register.name)
+        if array is None:
+            array = self._registers[register.name] = self._new_register(stored)
         if (stored == bool) != (dtype == bool) or dtype.itemsize > stored.itemsize:
             raise PtxError(f"register {register.name} of .{register.type} as {dtype}")
         # Of a wider register the lowest bytes, which come first.
         return array.view(dtype)[:: stored.itemsize // dtype.itemsize]
+
+    def _new_register(self, dtype: np.dtype) -> Array:
+        pools = self._pools.setdefault(dtype, [])
+        used = self._used.get(dtype, 0)
+        self._used[dtype] = used + 1
+        if used == _POOL * len(pools):
+            pools.append(np.zeros((_POOL, self.threads), dtype))
+        return pools[-1][used % _POOL]
 
     def _special_registers(self) -> dict[str, Array]:
         thread = np.arange(self.threads, dtype=np.uint32)

@@ -74,7 +74,8 @@ def difference(found: np.ndarray, expected: np.ndarray, tolerance: float | None)
     is_same = (bits_found == bits_expected) | (np.isnan(x) & np.isnan(y))
     if tolerance is not None:
         scale = np.abs(y[np.isfinite(y)]).max(initial=0.0)
-        is_same |= np.abs(x.astype(np.float64) - y) <= tolerance * scale
+        with np.errstate(invalid="ignore"):
+            is_same |= np.abs(x.astype(np.float64) - y) <= tolerance * scale
     if is_same.all():
         return ""
     at = int(np.argmin(is_same))

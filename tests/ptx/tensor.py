@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ptx.accesses import all_lanes
+from ptx.accesses import all_lanes, of_lanes
 from ptx.parser import Operand, PtxError
 from ptx.program import Array, Mask, Modifiers, Program, WarpStep, instruction
 
@@ -106,10 +106,11 @@ def multiply(program: Program, modifiers: Modifiers, operands: Operands) -> Warp
     accumulators = [program.source(item, "f32") for item in c]
 
     def run(mask: Mask) -> None:
-        lanes = all_lanes(mask, program.threads)
-        a_lanes = [np.broadcast_to(x, program.threads)[lanes] for x in a_registers]
-        b_lanes = [np.broadcast_to(x, program.threads)[lanes] for x in b_registers]
-        c_lanes = [np.broadcast_to(x, program.threads)[lanes] for x in accumulators]
+        lanes = all_lanes(mask, program)
+        a_lanes, b_lanes, c_lanes = (
+            [of_lanes(register, lanes, program) for register in registers]
+            for registers in (a_registers, b_registers, accumulators)
+        )
         a_matrix = _matrices((16, depth), of_a, lambda i: _element(a_lanes, kind, i))
         b_matrix = _matrices((depth, 8), of_b, lambda i: _element(b_lanes, kind, i))
         result = _matrices((16, 8), _ACCUMULATOR, lambda i: c_lanes[i])
@@ -145,17 +146,13 @@ def load_matrices(program: Program, modifiers: Modifiers, operands: Operands) ->
     addresses = program.addresses(operands[1])
 
     def run(mask: Mask) -> None:
-        lanes = all_lanes(mask, program.threads)
+        lanes = all_lanes(mask, program)
         giving = lanes.reshape(-1, 32)[:, : 8 * count].ravel()
         rows = np.broadcast_to(addresses(), program.threads)[giving]
         offsets = program.shared.place(rows, giving, 16, 16, "read of a matrix's row")
-        halves = np.stack(
-            [
-                program.shared.load(offsets + 2 * i, np.dtype("u2"), giving, "read of a matrix")
-                for i in range(8)
-            ],
-            axis=-1,
-        ).reshape(-1, count, 8, 8)
+        what = "read of a matrix's row"
+        halves = program.shared.load(offsets, np.dtype("u2"), 8, giving, what).T
+        halves = halves.reshape(-1, count, 8, 8)
         if is_transposed:
             halves = halves.swapaxes(2, 3)
         low, high = (halves[:, :, _GROUP, 2 * _IN_GROUP + i].astype(np.uint32) for i in (0, 1))

@@ -121,6 +121,7 @@ def _reduction(program: Program, modifiers: Modifiers, operands: Operands) -> Ba
     reduce = {"popc": np.count_nonzero, "and": np.all, "or": np.any}[mode]
 
     def release(mask: Mask) -> None:
-        np.copyto(target, reduce(np.broadcast_to(given, program.threads)[mask]), where=mask)
+        result = reduce(np.broadcast_to(given, program.threads)[mask])
+        np.copyto(target, target.dtype.type(result), where=mask)
 
     return Barrier(release)
