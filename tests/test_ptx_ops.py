@@ -12,7 +12,6 @@ import pytest
 from places import ON_DEVICES
 from ptx import replay, toolchain
 from ptx.calls import CALLS, TOLERANCE, launches_of
-from ptx.recording import plain_name
 from shared import CHECKOUT
 from unet_native import _core
 
@@ -21,7 +20,7 @@ OPS = sorted(name.removeprefix("test_") for name in ON_DEVICES)
 
 pytestmark = [
     pytest.mark.skipif(not toolchain.NVCC, reason="no nvcc, which makes the PTX"),
-    pytest.mark.skipif(not shutil.which("nm"), reason="no nm (package binutils)"),
+    pytest.mark.skipif(not shutil.which("c++filt"), reason="no nm and c++filt (package binutils)"),
     pytest.mark.skipif(not KERNELS.is_dir(), reason="no sources of the core beside these tests"),
     pytest.mark.skipif(
         "cuda-simt-checked" not in _core.devices(), reason="built without the SIMT runtime"
@@ -57,9 +56,9 @@ def test_every_kernel_is_run():
     assert set(OPS) <= set(CALLS), "an op with kernels has no call in ptx/calls.py"
     reached = {(launch.source, launch.kernel) for op in OPS for launch in launches_of(op, False)}
     missed = [
-        (source.name, plain_name(name))
+        (source.name, name)
         for source in sorted(KERNELS.glob("*.cu"))
-        for name in toolchain.module_of(source, toolchain.ARCHITECTURES[0]).entries
-        if (source.name, plain_name(name)) not in reached
+        for name in replay.names_of(toolchain.module_of(source, toolchain.ARCHITECTURES[0]))
+        if (source.name, name) not in reached
     ]
     assert missed == []

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ptx.memory import Memory
-from ptx.parser import Immediate, Operand, PtxError
+from ptx.parser import Address, Immediate, Operand, PtxError, Symbol
 from ptx.program import (
+    LOCAL_WINDOW,
     SHARED_WINDOW,
     Array,
     Mask,
@@ -23,7 +24,14 @@ Operands = tuple[Operand, ...]
 
 # Of caches and of what nobody else changes: no matter to a single thread at a time.
 _HINTS = ("volatile", "relaxed", "weak", "nc", "ca", "cg", "cs", "cv", "lu", "wb", "wt")
-_HINTS += ("L1::no_allocate", "L1::evict_last", "L1::evict_first", "L2::128B", "L2::64B", "L2::256B")
+_HINTS += (
+    "L1::no_allocate",
+    "L1::evict_last",
+    "L1::evict_first",
+    "L2::128B",
+    "L2::64B",
+    "L2::256B",
+)
 
 
 def _shape(modifiers: Modifiers) -> tuple[str, str, int]:
@@ -32,7 +40,7 @@ def _shape(modifiers: Modifiers) -> tuple[str, str, int]:
     count = {"v2": 2, "v4": 4}.get(modifiers.left[-1] if modifiers.left else "", 1)
     if count > 1:
         modifiers.left.pop()
-    spaces = ("global", "shared", "shared::cta", "param")
+    spaces = ("global", "shared", "shared::cta", "local", "param")
     while modifiers.one_of(*_HINTS, default=None):
         pass
     space = modifiers.one_of(*spaces, default="generic").removesuffix("::cta")
@@ -51,10 +59,17 @@ def _spaces(program: Program, space: str) -> Callable[[Array, Array], list]:
         return lambda lanes, addresses: [(program.shared, lanes, addresses)]
     if space == "global":
         return lambda lanes, addresses: [(program.memory, lanes, addresses)]
+    if space in ("local", "param"):
+        memory = program.local if space == "local" else program.parameters
+        return lambda lanes, addresses: [(memory, lanes, addresses)]
 
     def split(lanes: Array, addresses: Array) -> list:
-        is_shared = addresses >= SHARED_WINDOW
-        parts = [(program.memory, ~is_shared, 0), (program.shared, is_shared, SHARED_WINDOW)]
+        is_local, is_global = addresses >= LOCAL_WINDOW, addresses < SHARED_WINDOW
+        parts = [
+            (program.memory, is_global, 0),
+            (program.shared, ~is_local & ~is_global, SHARED_WINDOW),
+            (program.local, is_local, LOCAL_WINDOW),
+        ]
         return [
             (memory, lanes[which], addresses[which] - shift)
             for memory, which, shift in parts
@@ -71,6 +86,10 @@ def of_lanes(values: Array, lanes: Array, program: Program) -> Array:
     return values if lanes is program.everyone else values[lanes]
 
 
+def has_fixed_address(operand: Operand) -> bool:
+    return isinstance(operand, Address) and isinstance(operand.base, Symbol)
+
+
 @instruction("ld")
 def load(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
     space, kind, count = _shape(modifiers)
@@ -79,7 +98,7 @@ def load(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
         raise PtxError(f"{len(to)} registers for {count} elements")
     targets = [program.target(item, program.register_kind(item, kind)) for item in to]
     dtype = dtype_of(kind)
-    if space == "param":
+    if space == "param" and has_fixed_address(operands[1]):
         values = [program.parameter(operands[1], dtype, i) for i in range(count)]
 
         def copy(mask: Mask) -> None:
@@ -144,7 +163,9 @@ def _copy(program: Program, modifiers: Modifiers, operands: Operands, cache: str
     modifiers.one_of("global")
     modifiers.one_of("L2::64B", "L2::128B", "L2::256B", default=None)
     to, source, bytes_ = program.addresses(operands[0]), program.addresses(operands[1]), operands[2]
-    if not isinstance(bytes_, Immediate) or bytes_.bits not in ((16,) if cache == "cg" else (4, 8, 16)):
+    if not isinstance(bytes_, Immediate) or bytes_.bits not in (
+        (16,) if cache == "cg" else (4, 8, 16)
+    ):
         raise PtxError("a copy of a number of bytes that .ca or .cg cannot copy")
     size = bytes_.bits
     read = program.source(operands[3] if len(operands) > 3 else bytes_, "u32")

@@ -188,7 +188,9 @@ def extract(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
     modifiers.type("u32")
 
     def function(value: Array, begin: Array, length: Array) -> Array:
-        begin, length = (np.minimum(x & np.uint32(0xFF), 63).astype(np.uint64) for x in (begin, length))
+        begin, length = (
+            np.minimum(x & np.uint32(0xFF), 63).astype(np.uint64) for x in (begin, length)
+        )
         return value.astype(np.uint64) >> begin & (np.uint64(1) << length) - np.uint64(1)
 
     return elementwise(program, operands, "u32", function)
@@ -199,7 +201,9 @@ def insert(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
     modifiers.type("b32")
 
     def function(field: Array, into: Array, begin: Array, length: Array) -> Array:
-        begin, length = (np.minimum(x & np.uint32(0xFF), 63).astype(np.uint64) for x in (begin, length))
+        begin, length = (
+            np.minimum(x & np.uint32(0xFF), 63).astype(np.uint64) for x in (begin, length)
+        )
         place = ((np.uint64(1) << length) - np.uint64(1)) << begin
         return into & ~place | field.astype(np.uint64) << begin & place
 

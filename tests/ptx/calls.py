@@ -72,8 +72,8 @@ def _softmax(context: Context, shape: Shape) -> None:
 
 def _softmax_loss(context: Context, shape: Shape) -> None:
     n, c, h, w = shape
-    label = np.random.default_rng(shape).integers(0, c + 1, (n, h, w)).astype(np.int32)
-    weight = np.abs(_values(n, h, w)) + np.float32(0.5)
+    label = np.random.default_rng(shape).integers(0, c + 1, (n, 1, h, w)).astype(np.float32)
+    weight = np.abs(_values(n, 1, h, w)) + np.float32(0.5)
     options = {"ignore_label": c, "with_prob": True, "context": context}
     ops.softmax_loss(_values(*shape), label, weight, **options)
     ops.softmax_loss(_values(*shape), label, normalization="NONE", **options)
@@ -122,7 +122,13 @@ def _up_conv2x2(context: Context, shape: Shape) -> None:
 
 # For each op a function, shapes of every run, and shapes for the marker simt_full besides.
 _FEW = [(1, 1, 3, 2), (2, 5, 4, 7), (1, 8, 6, 5)]
-_FEW_LAYERS = [(1, 3, 6, 7, 5), (1, 8, 8, 7, 8), (1, 4, 5, 6, 72), (1, 70, 4, 5, 67), (1, 68, 4, 4, 4)]
+_FEW_LAYERS = [
+    (1, 3, 6, 7, 5),
+    (1, 8, 8, 7, 8),
+    (1, 4, 5, 6, 72),
+    (1, 70, 4, 5, 67),
+    (1, 68, 4, 4, 4),
+]
 _FULL_LAYERS = [shape for shape in LAYERS if min(shape[2:4]) >= 3]
 _FULL_LAYERS += [(1, 1, 9, 31, 64), (1, 64, 12, 11, 64), (1, 129, 6, 6, 18), (1, 20, 5, 5, 300)]
 CALLS: dict[str, tuple[Call, list[Shape], list[Shape]]] = {

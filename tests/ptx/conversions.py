@@ -7,6 +7,7 @@ import numpy as np
 from ptx import floats
 from ptx.parser import Operand, PtxError
 from ptx.program import (
+    LOCAL_WINDOW,
     SHARED_WINDOW,
     Array,
     Mask,
@@ -119,12 +120,11 @@ def bfloat16_bits(values: Array) -> Array:
 
 @instruction("cvta")
 def convert_address(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
-    """Between addresses of a space and generic ones, which differ for shared memory only."""
+    """Between addresses of a space and generic ones, which are the same for global memory."""
     kind = modifiers.type("u64")
     goes_to = modifiers.flag("to")
-    space = modifiers.one_of("global", "shared", "param")
+    space = modifiers.one_of("global", "shared", "local")
     target, source = program.target(operands[0], kind), program.source(operands[1], kind)
-    shift = np.uint64(0)
-    if space == "shared":
-        shift = np.uint64(-SHARED_WINDOW % (1 << 64) if goes_to else SHARED_WINDOW)
+    window = {"global": 0, "shared": SHARED_WINDOW, "local": LOCAL_WINDOW}[space]
+    shift = np.uint64(-window % (1 << 64) if goes_to else window)
     return lambda mask: np.add(source, shift, out=target, where=mask)

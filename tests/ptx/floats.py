@@ -223,4 +223,3 @@ def testp(program: Program, modifiers: Modifiers, operands: tuple[Operand, ...])
     test = tests[modifiers.one_of(*tests)]
     target, source = program.target(operands[0], "pred"), program.source(operands[1], kind)
     return lambda mask: test(source, out=target, where=mask)
-

@@ -125,7 +125,9 @@ class Block:
         self._at = int(places[0])
         if len(places) > 1:
             other = self._lines[int(places[1])].text
-            raise Finding("divergent-barrier", f"threads wait at different barriers, also at {other}")
+            raise Finding(
+                "divergent-barrier", f"threads wait at different barriers, also at {other}"
+            )
         if not waits.all():
             ended = int(np.argmax(self._state == State.ENDED))
             raise Finding("early-exit", "a thread has ended before a barrier of the others", ended)

@@ -1,4 +1,4 @@
-"""Global and shared memory, and what is wrong with an access.
+"""Global, shared and local memory, parameters, and what is wrong with an access.
 
 Kinds of findings are those of the SIMT runtime (``csrc/simt/finding.h``).
 """
@@ -47,7 +47,9 @@ class Memory:
         self.bytes = np.zeros(size, np.uint8)
         self.readable = np.zeros(size, np.uint8)
 
-    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array | None]:
+    def offsets(
+        self, addresses: Array, sizes: Array | int, lanes: Array
+    ) -> tuple[Array, Array | None]:
         """Offsets into `bytes`, and which accesses do not lie within what there is (None: all do)."""
         raise NotImplementedError
 
@@ -61,7 +63,7 @@ class Memory:
         wrong = addresses & (alignment - 1)
         if wrong.any():
             self._fault("misaligned", wrong, addresses, lanes, alignment, what)
-        offsets, outside = self.offsets(addresses, size)
+        offsets, outside = self.offsets(addresses, size, lanes)
         if outside is not None and outside.any():
             self._fault("out-of-bounds", outside, addresses, lanes, size, what)
         return offsets
@@ -83,7 +85,9 @@ class Memory:
 
     def explain(self, offset: int, size: int, lane: int, what: str) -> None:
         """Raises the finding of a read of bytes that are not readable."""
-        raise Finding("uninitialised", f"{what} of {self.name} memory that nobody has written", lane)
+        raise Finding(
+            "uninitialised", f"{what} of {self.name} memory that nobody has written", lane
+        )
 
     def _fault(
         self, kind: str, wrong: Array, addresses: Array, lanes: Array, size: Array | int, what: str
@@ -115,6 +119,7 @@ class GlobalMemory(Memory):
         padded = [-(-size // self.GAP) * self.GAP for size in sizes]
         begins = np.cumsum([0, *padded])
         super().__init__(int(begins[-1]))
+        self._float_bytes = np.zeros_like(self.bytes)
         # One that no address lies in stands before the first.
         self._addresses = np.array([-1, *(one.address for one in self._allocations)], np.int64)
         self._sizes = np.array([0, *sizes], np.int64)
@@ -123,7 +128,9 @@ class GlobalMemory(Memory):
             self.bytes[begin : begin + one.content.size] = one.content
             self.readable[begin : begin + one.content.size] = one.written
 
-    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array | None]:
+    def offsets(
+        self, addresses: Array, sizes: Array | int, lanes: Array
+    ) -> tuple[Array, Array | None]:
         number = np.searchsorted(self._addresses, addresses, side="right") - 1
         number = np.maximum(number, 0)
         inside = addresses - self._addresses[number]
@@ -136,9 +143,55 @@ class GlobalMemory(Memory):
         offset = address - int(self._addresses[number])
         return f"byte {offset} of an allocation of {self._sizes[number]} bytes"
 
-    def content(self, number: int) -> Array:
+    def store(self, offsets: Array, values: Array, lanes: Array, what: str) -> None:
+        super().store(offsets, values, lanes, what)
+        index = offsets // values.itemsize + _rows(len(values))
+        size = values.itemsize if values.dtype.kind == "f" else 0
+        kind = _UNSIGNED[values.itemsize]
+        self._float_bytes.view(kind)[index] = _ALL[values.itemsize] * kind.type(size)
+
+    def content(self, number: int) -> tuple[Array, Array]:
+        """Of an allocation, and for each byte 4 or 8 if a float of so many bytes was stored there."""
         begin = int(self._begins[number + 1])
-        return self.bytes[begin : begin + int(self._sizes[number + 1])]
+        end = begin + int(self._sizes[number + 1])
+        return self.bytes[begin:end], self._float_bytes[begin:end]
+
+
+class ParameterMemory(Memory):
+    """The parameters of a kernel, one after the other."""
+
+    name = "parameter"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(-(-size // 16) * 16)
+        self.readable[:size] = 1
+
+    def offsets(
+        self, addresses: Array, sizes: Array | int, lanes: Array
+    ) -> tuple[Array, Array | None]:
+        return addresses, (addresses < 0) | (addresses + sizes > self.bytes.size)
+
+    def describe(self, address: int) -> str:
+        return f"byte {address} of the parameters"
+
+
+class LocalMemory(Memory):
+    """What each thread has for itself."""
+
+    name = "local"
+
+    def __init__(self, threads: int, size: int) -> None:
+        self._size = -(-size // 16) * 16
+        super().__init__(threads * self._size)
+
+    def offsets(
+        self, addresses: Array, sizes: Array | int, lanes: Array
+    ) -> tuple[Array, Array | None]:
+        outside = (addresses < 0) | (addresses + sizes > self._size)
+        return lanes * self._size + addresses, outside
+
+    def describe(self, address: int) -> str:
+        return f"byte {address} of {self._size} bytes of local memory"
 
 
 class SharedMemory(Memory):
@@ -163,7 +216,9 @@ class SharedMemory(Memory):
         self._copies: list[_Copies] = []
         self._committed = np.zeros(self._threads, np.int64)
 
-    def offsets(self, addresses: Array, sizes: Array | int) -> tuple[Array, Array | None]:
+    def offsets(
+        self, addresses: Array, sizes: Array | int, lanes: Array
+    ) -> tuple[Array, Array | None]:
         begin, end = self._dynamic_begin, self._size
         if addresses.min() >= begin and (addresses + sizes).max() <= end:
             return addresses, None
@@ -240,4 +295,6 @@ class _Copies:
     groups: Array
 
     def only(self, which: Array) -> _Copies:
-        return _Copies(*(part[which] for part in (self.index, self.content, self.lanes, self.groups)))
+        return _Copies(
+            *(part[which] for part in (self.index, self.content, self.lanes, self.groups))
+        )

@@ -1,7 +1,7 @@
 """PTX text as entries, instructions and operands (PTX ISA, chapters 4 and 5).
 
-Read is what nvcc writes for kernels, inline assembly included. Anything else, such as functions,
-local memory and variables in global or constant memory, is an error that quotes it.
+Read is what nvcc writes for kernels, inline assembly included. Anything else, such as functions and
+variables in global or constant memory, is an error that quotes it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Instruction:
 
 @dataclass
 class Variable:
-    """Bytes of shared memory, or of the parameters."""
+    """Bytes of shared or local memory, or of the parameters."""
 
     bytes: int
     alignment: int
@@ -122,6 +122,7 @@ class _Body:
         self.instructions: list[Instruction] = []
         self.labels: dict[str, int] = {}
         self.shared: dict[str, Variable] = {}
+        self.local: dict[str, Variable] = {}
         self._scopes: list[_Scope] = []
         self._count = 0
         for statement in self._statements(text):
@@ -152,9 +153,9 @@ class _Body:
         kind, _, rest = text.partition(" ")
         if kind == ".reg":
             self._scopes[-1].declare(rest)
-        elif kind == ".shared":
+        elif kind in (".shared", ".local"):
             name, variable = _variable(rest)
-            self.shared[name] = variable
+            (self.shared if kind == ".shared" else self.local)[name] = variable
         elif kind != ".pragma":
             raise PtxError(f"unknown directive: {text}")
 
@@ -263,7 +264,9 @@ class Module:
         self.entries = {found[1]: Entry(*found.groups()) for found in _ENTRY.finditer(text)}
         self.shared: dict[str, Variable] = {}
         self.dynamic: set[str] = set()  # names of the memory whose size the launch gives
-        rest = re.sub(r"^\s*\.(version|target|address_size)\s.*$", "", _ENTRY.sub("", text), flags=re.M)
+        rest = re.sub(
+            r"^\s*\.(version|target|address_size)\s.*$", "", _ENTRY.sub("", text), flags=re.M
+        )
         for statement in filter(None, (" ".join(part.split()) for part in rest.split(";"))):
             kind, _, declaration = statement.removeprefix(".extern ").partition(" ")
             if kind != ".shared":

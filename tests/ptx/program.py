@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ptx.memory import GlobalMemory, SharedMemory
+from ptx.memory import GlobalMemory, LocalMemory, ParameterMemory, SharedMemory
 from ptx.parser import (
     Address,
     Entry,
@@ -39,8 +39,8 @@ Mask = Any  # an array of bool, or True
 Step = Callable[[Mask], None]
 
 _POOL = 64  # registers that are allocated at once
-#: Where the addresses of shared memory lie among generic ones; no allocation comes near it.
-SHARED_WINDOW = 1 << 60
+#: Where the addresses of shared and local memory lie among generic ones; no allocation comes near.
+SHARED_WINDOW, LOCAL_WINDOW = 1 << 60, 1 << 61
 
 
 @functools.cache
@@ -151,14 +151,17 @@ class Program:
         self._used: dict[np.dtype, int] = {}  # registers of each type so far
         self._specials = self._special_registers()
         self._parameters = _placed(entry.parameters)
-        self.parameter_bytes = np.zeros(self._parameters.pop("") or 1, np.uint8)
+        self.parameters = ParameterMemory(self._parameters.pop(""))
         fixed = {name: v for name, v in module.shared.items() if name not in module.dynamic}
         self._symbols = _placed({**fixed, **entry.body.shared})
         self.fixed_shared = self._symbols.pop("")
         alignment = max([16] + [module.shared[name].alignment for name in module.dynamic])
         self.dynamic_begin = -(-self.fixed_shared // alignment) * alignment
-        self._symbols.update(dict.fromkeys(module.dynamic, self.dynamic_begin))
+        local = _placed(entry.body.local)
         self.shared = SharedMemory(self.threads)
+        self.local = LocalMemory(self.threads, local.pop(""))
+        self._symbols |= dict.fromkeys(module.dynamic, self.dynamic_begin)
+        self._symbols |= local | self._parameters
         self.lines = [self._line(one) for one in entry.body.instructions]
         self._straight: dict[int, list[Step]] = {}
 
@@ -172,7 +175,7 @@ class Program:
             raise PtxError(f"parameters of {sizes} bytes, arguments of {given}")
         for name, argument in zip(self.entry.parameters, arguments, strict=True):
             begin = self._parameters[name]
-            self.parameter_bytes[begin : begin + len(argument)] = np.frombuffer(argument, np.uint8)
+            self.parameters.bytes[begin : begin + len(argument)] = np.frombuffer(argument, np.uint8)
         self.memory = memory
         for axis, count in zip("xyz", grid, strict=True):
             self._specials[f"%nctaid.{axis}"][0] = count
@@ -183,6 +186,7 @@ class Program:
         for dtype, pools in self._pools.items():
             for pool in pools:
                 pool.view(np.uint8).fill(0 if dtype == bool else 0xCD)
+        self.local.readable.fill(0)
         self.shared.begin(self.fixed_shared, self.dynamic_begin, dynamic_bytes)
 
     def straight(self, place: int) -> list[Step]:
@@ -256,15 +260,13 @@ class Program:
         return lambda: base.astype(np.int64) + offset
 
     def parameter(self, operand: Operand, dtype: np.dtype, index: int) -> Array:
-        """One element (which changes with the launch) of the parameter at an address."""
-        if not isinstance(operand, Address) or not isinstance(operand.base, Symbol):
-            raise PtxError(f"{operand} is no address of a parameter")
+        """One element (which changes with the launch) of the parameter at a fixed address."""
         name, inside = operand.base.name, operand.offset + index * dtype.itemsize
         variable = self.entry.parameters.get(name)
         if variable is None or inside < 0 or inside + dtype.itemsize > variable.bytes:
             raise PtxError(f"no parameter at {name}+{inside}")
         begin = self._parameters[name] + inside
-        return self.parameter_bytes[begin : begin + dtype.itemsize].view(dtype)
+        return self.parameters.bytes[begin : begin + dtype.itemsize].view(dtype)
 
     # --- inside ---
 

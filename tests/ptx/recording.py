@@ -16,7 +16,7 @@ from ptx.memory import Allocation
 @dataclass
 class Launch:
     source: str  # the file that the kernel was compiled from: "conv3x3.cu"
-    kernel: str  # its symbol, as `plain_name` has it
+    kernel: str  # as `plain_name` has it
     name: str
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
@@ -76,7 +76,7 @@ def symbols(module: Path) -> dict[int, tuple[str, str]]:
 
     `nm` lists the symbols of a file after that file's own.
     """
-    command = ["nm", "--debug-syms", "--no-sort", "--defined-only", str(module)]
+    command = ["nm", "--debug-syms", "--no-sort", "--defined-only", "--demangle", str(module)]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found, source = {}, ""
     for line in listing.splitlines():
@@ -88,15 +88,24 @@ def symbols(module: Path) -> dict[int, tuple[str, str]]:
     return found
 
 
-def plain_name(mangled: str) -> str:
-    """A name without what compilers, and the SIMT runtime, call namespaces differently.
+@functools.cache
+def plain_names(mangled: tuple[str, ...]) -> list[str]:
+    command = ["c++filt", *mangled]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [plain_name(name) for name in listing.splitlines()]
 
-    The anonymous namespace is _GLOBAL__N_1 for one compiler, longer for another; the kernels of
-    unet::cuda are in unet::cuda_simt or unet::cuda_simt_checked for the runtime.
+
+def plain_name(demangled: str) -> str:
+    """A kernel's name with its template arguments, as all compilers have it: "convolve<2, true>".
+
+    Compilers call anonymous namespaces, and types that depend on template arguments, differently;
+    the kernels of unet::cuda are in a namespace of their own for the SIMT runtime.
     """
-    name = re.sub(r"17cuda_simt_checked|9cuda_simt(?!_)", "4cuda", mangled)
-    parts, at = [], 0
-    while found := re.compile(r"(\d+)(?=_GLOBAL__N_)").search(name, at):
-        parts.append(name[at : found.start()])
-        at = found.end() + int(found[1])
-    return "~".join([*parts, name[at:]])
+    name = demangled.replace("(anonymous namespace)::", "").removeprefix("void ")
+    name = re.sub(r"unet::cuda(_simt_checked|_simt)?::", "", name)
+    depth = 0
+    for at, letter in enumerate(name):
+        depth += {"<": 1, ">": -1}.get(letter, 0)
+        if letter == "(" and depth == 0:
+            return name[:at]
+    return name

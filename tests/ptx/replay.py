@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,30 +13,40 @@ from ptx.machine import Block
 from ptx.memory import Finding, GlobalMemory
 from ptx.parser import Entry, Module, PtxError
 from ptx.program import Program
-from ptx.recording import Launch, plain_name
+from ptx.recording import Launch, plain_names
 
 
 def entry_of(module: Module, kernel: str) -> Entry:
     """The entry with a `plain_name`."""
-    found = [entry for name, entry in module.entries.items() if plain_name(name) == kernel]
-    if len(found) != 1:
-        names = sorted(map(plain_name, module.entries))
-        raise PtxError(f"{len(found)} entries named {kernel} among {names}")
-    return found[0]
+    names = names_of(module)
+    if names.count(kernel) != 1:
+        raise PtxError(f"{names.count(kernel)} entries named {kernel} among {sorted(names)}")
+    return list(module.entries.values())[names.index(kernel)]
+
+
+def names_of(module: Module) -> list[str]:
+    """The `plain_name` of each entry."""
+    return plain_names(tuple(module.entries)) if module.entries else []
 
 
 @functools.lru_cache(maxsize=64)
-def _program(
-    module: Module, kernel: str, block: tuple[int, int, int], fused: bool
-) -> Program:
+def _program(module: Module, kernel: str, block: tuple[int, int, int], fused: bool) -> Program:
     entry = entry_of(module, kernel)
     if np.prod(block) > entry.most_threads:
-        raise PtxError(f"{kernel} is compiled for {entry.most_threads} threads, launched with {block}")
+        raise PtxError(
+            f"{kernel} is compiled for {entry.most_threads} threads, launched with {block}"
+        )
     return Program(module, entry, block, fused)
 
 
-def run(module: Module, launch: Launch, fused: bool = False) -> tuple[list[np.ndarray], int]:
-    """The content of each allocation afterwards, and how many instructions all threads took.
+@dataclass
+class Outcome:
+    contents: list[tuple[np.ndarray, np.ndarray]]  # of each allocation: GlobalMemory.content
+    thread_instructions: int
+
+
+def run(module: Module, launch: Launch, fused: bool = False) -> Outcome:
+    """What a launch leaves.
 
     The blocks run one after the other in the order of their indices. Raises Finding for what the
     kernel does wrong, PtxError for what the interpreter does not know.
@@ -55,32 +66,38 @@ def run(module: Module, launch: Launch, fused: bool = False) -> tuple[list[np.nd
                 finding.where = f" ({launch.name} block ({x},{y},{z}){thread}{finding.where})"
                 raise
             taken += block.thread_instructions
-    return [memory.content(i) for i in range(len(launch.memory))], taken
+    return Outcome([memory.content(i) for i in range(len(launch.memory))], taken)
 
 
-def difference(found: np.ndarray, expected: np.ndarray, tolerance: float | None) -> str:
+def difference(
+    found: np.ndarray, expected: np.ndarray, float_bytes: np.ndarray, tolerance: float | None
+) -> str:
     """What differs between two contents of an allocation, "" if nothing does.
 
-    With a tolerance, words are floats, whose errors are relative to the largest magnitude; without,
-    they must have the same bits, but for those of a NaN.
+    With a tolerance, what was stored as a float (`float_bytes`, see GlobalMemory.content) may err by
+    that much of the largest magnitude of those floats; all else, and without a tolerance everything,
+    must have the same bits, but for those of a NaN.
     """
-    if np.array_equal(found, expected):
+    differs = found != expected
+    for size in (4, 8) if differs.any() else ():
+        whole = found.size // size * size
+        x, y = (content[:whole].view(f"f{size}") for content in (found, expected))
+        is_float = float_bytes[:whole:size] == size
+        is_close = np.isnan(x) & np.isnan(y)
+        if tolerance is not None:
+            scale = np.abs(y[is_float & np.isfinite(y)]).max(initial=0.0)
+            with np.errstate(invalid="ignore", over="ignore"):
+                is_close |= np.abs(x.astype(np.float64) - y) <= tolerance * scale
+        differs[:whole].reshape(-1, size)[is_float & is_close] = False
+    if not differs.any():
         return ""
-    words = found.size // 4 * 4
-    if (found[words:] != expected[words:]).any():
-        return "the last bytes differ"
-    bits_found, bits_expected = found[:words].view(np.uint32), expected[:words].view(np.uint32)
-    x, y = bits_found.view(np.float32), bits_expected.view(np.float32)
-    is_same = (bits_found == bits_expected) | (np.isnan(x) & np.isnan(y))
-    if tolerance is not None:
-        scale = np.abs(y[np.isfinite(y)]).max(initial=0.0)
-        with np.errstate(invalid="ignore"):
-            is_same |= np.abs(x.astype(np.float64) - y) <= tolerance * scale
-    if is_same.all():
-        return ""
-    at = int(np.argmin(is_same))
-    count = int((~is_same).sum())
-    return f"{count} of {len(x)} words differ, first at {at}: {x[at]!r} from PTX, {y[at]!r} expected"
+    at = int(np.argmax(differs)) // 4 * 4
+    words = [content[at : at + 4].tobytes() for content in (found, expected)]
+    numbers = [float(np.frombuffer(word.ljust(4, b"\0"), np.float32)[0]) for word in words]
+    return (
+        f"{int(differs.sum())} of {found.size} bytes differ, first in the word at byte {at}: "
+        f"{words[0].hex()} ({numbers[0]:.9g}) from PTX, {words[1].hex()} ({numbers[1]:.9g}) expected"
+    )
 
 
 def disagreement(module: Module, launch: Launch, tolerance: float | None) -> str:
@@ -89,9 +106,9 @@ def disagreement(module: Module, launch: Launch, tolerance: float | None) -> str
     Without a tolerance in the bits, for which nvcc's contractions of a * b + c are undone; with one
     as the device computes.
     """
-    contents, _ = run(module, launch, fused=tolerance is not None)
-    for number, (found, expected) in enumerate(zip(contents, launch.after, strict=True)):
-        text = difference(found, expected, tolerance)
+    contents = run(module, launch, fused=tolerance is not None).contents
+    for number, (content, expected) in enumerate(zip(contents, launch.after, strict=True)):
+        text = difference(content[0], expected, content[1], tolerance)
         if text:
-            return f"{launch.name}, allocation {number}: {text}"
+            return f"{launch.kernel}, allocation {number}: {text}"
     return ""
