@@ -131,9 +131,14 @@ _FEW_LAYERS = [
 ]
 _FULL_LAYERS = [shape for shape in LAYERS if min(shape[2:4]) >= 3]
 _FULL_LAYERS += [(1, 1, 9, 31, 64), (1, 64, 12, 11, 64), (1, 129, 6, 6, 18), (1, 20, 5, 5, 300)]
+# conv1x1 with few outputs has kernels of its own.
+_FEW_OUTPUTS = [(1, ic, 3, 5, oc) for ic in (20, 23) for oc in (1, 2, 3, 7, 16)]
+_FEW_OUTPUTS += [(1, 12, 4, 5, 20), (1, 11, 4, 5, 21)]
+# Tiles of 128 columns are for those who fill a device with them.
+_WIDE = [(1, 4, 2, 3, 16900), (1, 3, 2, 3, 16901), (1, 16900, 2, 3, 4), (1, 16901, 2, 3, 33)]
 CALLS: dict[str, tuple[Call, list[Shape], list[Shape]]] = {
     "adam": (_adam, _FEW, BLOBS),
-    "conv1x1": (_conv1x1, _FEW_LAYERS, _FULL_LAYERS),
+    "conv1x1": (_conv1x1, [*_FEW_LAYERS[2:], *_FEW_OUTPUTS], [*_FULL_LAYERS, *_WIDE]),
     "conv3x3": (_conv3x3, _FEW_LAYERS, _FULL_LAYERS),
     "crop_concat": (_crop_concat, _FEW, BLOBS),
     "dropout": (_dropout, _FEW, BLOBS),
@@ -142,7 +147,7 @@ CALLS: dict[str, tuple[Call, list[Shape], list[Shape]]] = {
     "sgd": (_sgd, _FEW, BLOBS),
     "softmax": (_softmax, _FEW, BLOBS),
     "softmax_loss": (_softmax_loss, [(1, 2, 3, 4), (2, 5, 6, 7)], BLOBS),
-    "up_conv2x2": (_up_conv2x2, _FEW_LAYERS, _FULL_LAYERS),
+    "up_conv2x2": (_up_conv2x2, _FEW_LAYERS, [*_FULL_LAYERS, *_WIDE]),
 }
 
 

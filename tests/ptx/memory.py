@@ -119,7 +119,7 @@ class GlobalMemory(Memory):
         padded = [-(-size // self.GAP) * self.GAP for size in sizes]
         begins = np.cumsum([0, *padded])
         super().__init__(int(begins[-1]))
-        self._float_bytes = np.zeros_like(self.bytes)
+        self._stored = np.zeros_like(self.bytes)
         # One that no address lies in stands before the first.
         self._addresses = np.array([-1, *(one.address for one in self._allocations)], np.int64)
         self._sizes = np.array([0, *sizes], np.int64)
@@ -146,15 +146,16 @@ class GlobalMemory(Memory):
     def store(self, offsets: Array, values: Array, lanes: Array, what: str) -> None:
         super().store(offsets, values, lanes, what)
         index = offsets // values.itemsize + _rows(len(values))
-        size = values.itemsize if values.dtype.kind == "f" else 0
+        mark = values.itemsize if values.dtype.kind == "f" else 1
         kind = _UNSIGNED[values.itemsize]
-        self._float_bytes.view(kind)[index] = _ALL[values.itemsize] * kind.type(size)
+        self._stored.view(kind)[index] = _ALL[values.itemsize] * kind.type(mark)
 
     def content(self, number: int) -> tuple[Array, Array]:
-        """Of an allocation, and for each byte 4 or 8 if a float of so many bytes was stored there."""
+        """Of an allocation, and what was stored in each byte: 0 nothing, 4 or 8 (a part of) a float
+        of so many bytes, 1 anything else."""
         begin = int(self._begins[number + 1])
         end = begin + int(self._sizes[number + 1])
-        return self.bytes[begin:end], self._float_bytes[begin:end]
+        return self.bytes[begin:end], self._stored[begin:end]
 
 
 class ParameterMemory(Memory):
