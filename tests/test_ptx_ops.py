@@ -53,7 +53,7 @@ def test_ptx_agrees_over_all_shapes(op, architecture):
 
 @pytest.mark.simt_full
 def test_every_kernel_is_run():
-    """Calls reach each kernel (in one file, if a header of several has it): else it is named here."""
+    """Calls reach each kernel, in one file if it comes from a header; else it is named here."""
     reached = {launch.kernel for op in OPS for launch in launches_of(op, full=True)}
     missed = [
         (source.name, name)

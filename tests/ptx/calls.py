@@ -122,13 +122,8 @@ def _up_conv2x2(context: Context, shape: Shape) -> None:
 
 # For each op a function, shapes of every run, and shapes for the marker simt_full besides.
 _FEW = [(1, 1, 3, 2), (2, 5, 4, 7), (1, 8, 6, 5)]
-_FEW_LAYERS = [
-    (1, 3, 6, 7, 5),
-    (1, 8, 8, 7, 8),
-    (1, 4, 5, 6, 72),
-    (1, 70, 4, 5, 67),
-    (1, 68, 4, 4, 4),
-]
+_FEW_LAYERS = [(1, 3, 6, 7, 5), (1, 8, 8, 7, 8), (1, 4, 5, 6, 72)]
+_FEW_LAYERS += [(1, 70, 4, 5, 67), (1, 68, 4, 4, 4)]
 _FULL_LAYERS = [shape for shape in LAYERS if min(shape[2:4]) >= 3]
 _FULL_LAYERS += [(1, 1, 9, 31, 64), (1, 64, 12, 11, 64), (1, 129, 6, 6, 18), (1, 20, 5, 5, 300)]
 # conv1x1 with few outputs has kernels of its own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptx.memory import Finding
+from ptx.memory import KernelError
 from ptx.parser import Operand, PtxError, Symbol
 from ptx.program import Branch, Exit, Mask, Modifiers, Program, Step, instruction
 
@@ -28,6 +28,6 @@ def end(program: Program, modifiers: Modifiers, operands: Operands) -> Exit:
 @instruction("trap")
 def trap(program: Program, modifiers: Modifiers, operands: Operands) -> Step:
     def run(mask: Mask) -> None:
-        raise Finding("kernel-failure", "the kernel stops itself")
+        raise KernelError("kernel-failure", "the kernel stops itself")
 
     return run

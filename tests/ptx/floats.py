@@ -1,11 +1,11 @@
 """float32 arithmetic: roundings, multiply-adds, and the functions that the device approximates.
 
 A fused multiply-add is computed exactly, with one rounding (`fused_multiply_add`), or, where a
-program is not `fused`, as a product and a sum with a rounding each: nvcc contracts a * b + c, and so
-its contractions are undone exactly, and the result has the bits that the SIMT runtime computes.
+program is not `fused`, as a product and a sum with a rounding each: nvcc contracts a * b + c, which
+is undone exactly in this way, and the result has the bits that the SIMT runtime computes.
 
-Approximations (.approx, .full) are computed in float64 and rounded; the device's own may differ from
-them in the last bits.
+Approximations (.approx, .full) are computed in float64 and rounded; the device's own may differ in
+the last bits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def fused_multiply_add(a: Array, b: Array, c: Array, rounding: str = "rn") -> Array:
-    """a * b + c of float32 with one rounding: to nearest, or down ("rm"), up ("rp"), to zero ("rz").
+    """a * b + c of float32, rounded once: to nearest, or down ("rm"), up ("rp"), to zero ("rz").
 
     The product is exact in float64. The sum is rounded to odd there, so that the second rounding,
     to 24 bits, cannot see that there was a first.

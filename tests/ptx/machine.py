@@ -11,7 +11,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from ptx.memory import Finding
+from ptx.memory import KernelError
 from ptx.program import Array, Barrier, Branch, Exit, Mask, Program, WarpStep
 
 WARP = 32
@@ -37,7 +37,7 @@ class Block:
     def run(self) -> None:
         try:
             self._run()
-        except Finding as finding:
+        except KernelError as finding:
             if self._at is not None:
                 finding.where += f", in: {self._lines[self._at].text}"
             raise
@@ -55,7 +55,7 @@ class Block:
             limit = int(places[~active].min(initial=end))
             steps += self._advance(first, active, limit)
             if steps > MOST_STEPS:
-                raise Finding("deadlock", "the kernel does not end")
+                raise KernelError("deadlock", "the kernel does not end")
         self._at = None
         self._program.shared.end()
 
@@ -67,7 +67,7 @@ class Block:
             straight = self._program.straight(place)
             if straight:
                 straight = straight[: limit - place]
-                for self._at, step in enumerate(straight, place):  # noqa: B020
+                for self._at, step in enumerate(straight, place):
                     step(mask)
                 place += len(straight)
                 steps += len(straight)
@@ -120,17 +120,19 @@ class Block:
             thread = int(np.argmax(stuck))
             self._at = int(self._place[thread])
             text = "a warp operation that some lanes of its mask never come to"
-            raise Finding("partial-warp", text, thread)
+            raise KernelError("partial-warp", text, thread)
         places = np.unique(self._place[waits])
         self._at = int(places[0])
         if len(places) > 1:
             other = self._lines[int(places[1])].text
-            raise Finding(
+            raise KernelError(
                 "divergent-barrier", f"threads wait at different barriers, also at {other}"
             )
         if not waits.all():
             ended = int(np.argmax(self._state == State.ENDED))
-            raise Finding("early-exit", "a thread has ended before a barrier of the others", ended)
+            raise KernelError(
+                "early-exit", "a thread has ended before a barrier of the others", ended
+            )
         release = self._lines[self._at].action.release
         if release is not None:
             release(waits)
@@ -170,11 +172,11 @@ class Block:
         strange = here & (wanted & bits == 0)
         if strange.any():
             text = "a warp operation whose mask lacks its caller"
-            raise Finding("lane-mask", text, int(np.argmax(strange)))
+            raise KernelError("lane-mask", text, int(np.argmax(strange)))
         ended = self._state == State.ENDED
         gone = np.repeat(np.add.reduceat(np.where(ended, bits, 0), starts), WARP)[:threads]
         strange = here & (wanted & gone != 0)
         if strange.any():
             text = "a warp operation whose mask names a lane that has ended"
-            raise Finding("lane-mask", text, int(np.argmax(strange)))
+            raise KernelError("lane-mask", text, int(np.argmax(strange)))
         return (present & wanted) == wanted

@@ -13,7 +13,7 @@ import numpy as np
 Array = np.ndarray
 
 
-class Finding(Exception):
+class KernelError(Exception):
     """Something a kernel does wrong, which ends its launch."""
 
     def __init__(self, kind: str, text: str, thread: int | None = None) -> None:
@@ -27,7 +27,7 @@ class Finding(Exception):
 
 @dataclass
 class Allocation:
-    """Memory of the device; `written`: a byte for each of its bytes, 1 where somebody has written."""
+    """Memory of the device; `written`: for each of its bytes, 1 where somebody has written."""
 
     address: int
     content: Array
@@ -50,7 +50,7 @@ class Memory:
     def offsets(
         self, addresses: Array, sizes: Array | int, lanes: Array
     ) -> tuple[Array, Array | None]:
-        """Offsets into `bytes`, and which accesses do not lie within what there is (None: all do)."""
+        """Offsets into `bytes`, and which accesses do not lie within what there is (None: none)."""
         raise NotImplementedError
 
     def describe(self, address: int) -> str:
@@ -85,7 +85,7 @@ class Memory:
 
     def explain(self, offset: int, size: int, lane: int, what: str) -> None:
         """Raises the finding of a read of bytes that are not readable."""
-        raise Finding(
+        raise KernelError(
             "uninitialised", f"{what} of {self.name} memory that nobody has written", lane
         )
 
@@ -95,7 +95,7 @@ class Memory:
         at = int(np.argmax(wrong != 0))
         size = int(np.broadcast_to(size, wrong.shape)[at])
         where = self.describe(int(addresses[at]))
-        raise Finding(kind, f"{what} of {size} bytes at {where}", int(lanes[at]))
+        raise KernelError(kind, f"{what} of {size} bytes at {where}", int(lanes[at]))
 
 
 _UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
@@ -278,12 +278,12 @@ class SharedMemory(Memory):
     def end(self) -> None:
         if self._copies:
             thread = int(self._copies[0].lanes[0])
-            raise Finding("copy-in-flight", "a copy that nobody waits for", thread)
+            raise KernelError("copy-in-flight", "a copy that nobody waits for", thread)
 
 
-def _too_early(what: str, lane: int) -> Finding:
+def _too_early(what: str, lane: int) -> KernelError:
     text = f"{what} of shared memory that an asynchronous copy is on its way to"
-    return Finding("copy-in-flight", text, lane)
+    return KernelError("copy-in-flight", text, lane)
 
 
 @dataclass

@@ -64,7 +64,7 @@ class Modifiers:
         return self.one_of(name, default=None) is not None
 
     def one_of(self, *names: str, default: str | None = "") -> str | None:
-        """The first of the rest, if it is one of these; else the default, or an error if it is ""."""
+        """The first of the rest if it is one of these, else the default; "" stands for an error."""
         if self.left and self.left[0] in names:
             return self.left.pop(0)
         if default == "":
@@ -185,7 +185,7 @@ class Program:
             self._specials[f"%ctaid.{axis}"][0] = number
         for dtype, pools in self._pools.items():
             for pool in pools:
-                pool.view(np.uint8).fill(0 if dtype == bool else 0xCD)
+                pool.view(np.uint8).fill(0 if dtype.kind == "b" else 0xCD)
         self.local.readable.fill(0)
         self.shared.begin(self.fixed_shared, self.dynamic_begin, dynamic_bytes)
 
@@ -212,7 +212,7 @@ class Program:
                 return bits.view(dtype)
             if dtype.kind == "f":
                 raise PtxError(f"an integer constant as .{kind}")
-            if dtype == bool:
+            if dtype.kind == "b":
                 return np.array([operand.bits != 0])
             mask = (1 << 8 * dtype.itemsize) - 1
             return np.array([operand.bits & mask], f"u{dtype.itemsize}").view(dtype)
@@ -275,7 +275,7 @@ class Program:
         array = self._registers.get(register.name)
         if array is None:
             array = self._registers[register.name] = self._new_register(stored)
-        if (stored == bool) != (dtype == bool) or dtype.itemsize > stored.itemsize:
+        if (stored.kind == "b") != (dtype.kind == "b") or dtype.itemsize > stored.itemsize:
             raise PtxError(f"register {register.name} of .{register.type} as {dtype}")
         # Of a wider register the lowest bytes, which come first.
         return array.view(dtype)[:: stored.itemsize // dtype.itemsize]
@@ -290,7 +290,7 @@ class Program:
 
     def _special_registers(self) -> dict[str, Array]:
         thread = np.arange(self.threads, dtype=np.uint32)
-        x, y, z = map(np.uint32, self.block)
+        x, y, _ = map(np.uint32, self.block)
         specials = {"%tid.x": thread % x, "%tid.y": thread // x % y, "%tid.z": thread // (x * y)}
         specials |= {"%laneid": thread % np.uint32(32), "%warpid": thread // np.uint32(32)}
         for axis, size in zip("xyz", self.block, strict=True):

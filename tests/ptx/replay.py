@@ -10,7 +10,7 @@ import numpy as np
 
 from ptx import accesses, arithmetic, control, conversions, floats, tensor, warp  # noqa: F401
 from ptx.machine import Block
-from ptx.memory import Finding, GlobalMemory
+from ptx.memory import KernelError, GlobalMemory
 from ptx.parser import Entry, Module, PtxError
 from ptx.program import Program
 from ptx.recording import Launch, plain_names
@@ -30,7 +30,7 @@ def names_of(module: Module) -> list[str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _program(module: Module, kernel: str, block: tuple[int, int, int], fused: bool) -> Program:
+def program_of(module: Module, kernel: str, block: tuple[int, int, int], fused: bool) -> Program:
     entry = entry_of(module, kernel)
     if np.prod(block) > entry.most_threads:
         raise PtxError(
@@ -54,10 +54,10 @@ class Outcome:
 def run(module: Module, launch: Launch, fused: bool = False) -> Outcome:
     """What a launch leaves.
 
-    The blocks run one after the other in the order of their indices. Raises Finding for what the
+    The blocks run one after the other in the order of their indices. Raises KernelError for what the
     kernel does wrong, PtxError for what the interpreter does not know.
     """
-    program = _program(module, launch.kernel, launch.block, fused)
+    program = program_of(module, launch.kernel, launch.block, fused)
     memory = GlobalMemory(launch.memory)
     program.load(launch.arguments, memory, launch.grid)
     count = math.prod(launch.grid)
@@ -70,7 +70,7 @@ def run(module: Module, launch: Launch, fused: bool = False) -> Outcome:
             block = Block(program)
             try:
                 block.run()
-            except Finding as finding:
+            except KernelError as finding:
                 thread = "" if finding.thread is None else f" thread {finding.thread}"
                 finding.where = f" ({launch.name} block ({x},{y},{z}){thread}{finding.where})"
                 raise
@@ -84,9 +84,9 @@ def difference(
 ) -> str:
     """What differs between two contents of an allocation, "" if nothing does.
 
-    With a tolerance, what was stored as a float (`stored`: see GlobalMemory.content) may err by that
-    much of the largest magnitude of those floats. All else, and without a tolerance everything, must
-    have the same bits, but for those of a NaN.
+    With a tolerance, what was stored as a float (`stored`: see GlobalMemory.content) may err by
+    that much of the largest magnitude of those floats. All else, and without a tolerance
+    everything, must have the same bits, but for those of a NaN.
     """
     differs = found != expected
     for size in (4, 8) if differs.any() else ():

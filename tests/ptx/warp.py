@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptx.memory import Finding
+from ptx.memory import KernelError
 from ptx.parser import Immediate, Operand, PtxError
 from ptx.program import Array, Barrier, Mask, Modifiers, Program, WarpStep, instruction
 
@@ -53,7 +53,7 @@ def shuffle(program: Program, modifiers: Modifiers, operands: Operands) -> WarpS
         outside = (allowed == 0) & mask
         if outside.any():
             text = "a shuffle from a lane outside its mask"
-            raise Finding("inactive-lane", text, int(np.argmax(outside)))
+            raise KernelError("inactive-lane", text, int(np.argmax(outside)))
         source = np.arange(threads) - lane + chosen
         taken = np.broadcast_to(value, threads)[np.minimum(source, threads - 1)]
         np.copyto(target, taken, where=mask)
