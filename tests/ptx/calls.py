@@ -24,6 +24,9 @@ from unet_native.ops import Context
 #: relative to the largest magnitude. All others must agree in the bits.
 TOLERANCE = {"softmax": 1e-6, "softmax_loss": 2e-6}
 
+#: Ops that have kernels of other precisions, in builds whose contexts have them.
+ON_TENSOR_CORES = {"conv3x3"}
+
 Shape = tuple[int, ...]
 Call = Callable[..., None]
 
@@ -146,10 +149,10 @@ CALLS: dict[str, tuple[Call, list[Shape], list[Shape]]] = {
 }
 
 
-def _contexts() -> Iterator[Context]:
-    """Of the SIMT runtime with its checker, which knows what was written: one for each precision."""
+def _contexts(op: str) -> Iterator[Context]:
+    """Of the SIMT runtime with its checker, which knows what was written."""
     yield Context(device="cuda-simt-checked")
-    if "math" in (inspect.getdoc(Context.__init__) or ""):
+    if op in ON_TENSOR_CORES and "math" in (inspect.getdoc(Context.__init__) or ""):
         for math in ("tf32", "bf16"):
             yield Context(device="cuda-simt-checked", math=math)
 
@@ -162,7 +165,7 @@ def launches_of(op: str, full: bool) -> list[Launch]:
         record = Path(folder) / "launches"
         _core.simt_record(str(record))
         try:
-            for context in _contexts():
+            for context in _contexts(op):
                 for shape in [*few, *more] if full else few:
                     call(context, shape)
         finally:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ptx import accesses, arithmetic, control, conversions, floats, tensor, warp  # noqa: F401
 from ptx.machine import Block
-from ptx.memory import KernelError, GlobalMemory
+from ptx.memory import GlobalMemory, KernelError
 from ptx.parser import Entry, Module, PtxError
 from ptx.program import Program
 from ptx.recording import Launch, plain_names
@@ -54,8 +54,8 @@ class Outcome:
 def run(module: Module, launch: Launch, fused: bool = False) -> Outcome:
     """What a launch leaves.
 
-    The blocks run one after the other in the order of their indices. Raises KernelError for what the
-    kernel does wrong, PtxError for what the interpreter does not know.
+    The blocks run one after the other in the order of their indices. Raises KernelError for what
+    the kernel does wrong, PtxError for what the interpreter does not know.
     """
     program = program_of(module, launch.kernel, launch.block, fused)
     memory = GlobalMemory(launch.memory)
