@@ -29,6 +29,7 @@ ON_TENSOR_CORES = {"conv3x3"}
 
 Shape = tuple[int, ...]
 Call = Callable[..., None]
+_LONG = 1024  # channels
 
 
 def _values(*shape: int) -> np.ndarray:
@@ -99,28 +100,32 @@ def _adam(context: Context, shape: Shape) -> None:
         ops.adam_update(*arrays, context=context, **options)
 
 
-def _conv3x3(context: Context, shape: Shape) -> None:
+def _layer(op: str, kernel: int, scale: int, context: Context, shape: Shape) -> None:
+    """All passes of an op with weights; those whose common dimension is long are left out."""
     n, ic, h, w, oc = shape
-    bottom, weight, bias = _values(n, ic, h, w), _values(oc, ic, 3, 3), _values(oc)
-    top = ops.conv3x3_forward(bottom, weight, bias, negative_slope=0.25, context=context)
-    ops.conv3x3_backward_data(top, weight, context=context)
-    ops.conv3x3_backward_weights(bottom, top, context=context)
+    channels = (ic, oc) if op == "up_conv2x2" else (oc, ic)
+    bottom, weight, bias = _values(n, ic, h, w), _values(*channels, kernel, kernel), _values(oc)
+    shrinks = kernel - scale
+    top_diff = _values(n, oc, scale * h - shrinks, scale * w - shrinks)
+    forward, backward_data, backward_weights = (
+        functools.partial(getattr(ops, f"{op}_{name}"), context=context)
+        for name in ("forward", "backward_data", "backward_weights")
+    )
+    if ic <= _LONG:
+        forward(bottom, weight, bias, negative_slope=0.25)
+    if oc <= _LONG:
+        backward_data(top_diff, weight)
+    if max(ic, oc) <= _LONG:
+        backward_weights(bottom, top_diff)
 
 
-def _conv1x1(context: Context, shape: Shape) -> None:
-    n, ic, h, w, oc = shape
-    bottom, weight, bias = _values(n, ic, h, w), _values(oc, ic, 1, 1), _values(oc)
-    top = ops.conv1x1_forward(bottom, weight, bias, negative_slope=0.25, context=context)
-    ops.conv1x1_backward_data(top, weight, context=context)
-    ops.conv1x1_backward_weights(bottom, top, context=context)
+_conv3x3 = functools.partial(_layer, "conv3x3", 3, 1)
+_conv1x1 = functools.partial(_layer, "conv1x1", 1, 1)
+_up_conv2x2 = functools.partial(_layer, "up_conv2x2", 2, 2)
 
 
-def _up_conv2x2(context: Context, shape: Shape) -> None:
-    n, ic, h, w, oc = shape
-    bottom, weight, bias = _values(n, ic, h, w), _values(ic, oc, 2, 2), _values(oc)
-    top = ops.up_conv2x2_forward(bottom, weight, bias, negative_slope=0.25, context=context)
-    ops.up_conv2x2_backward_data(top, weight, context=context)
-    ops.up_conv2x2_backward_weights(bottom, top, context=context)
+def _fma_peak(context: Context, shape: Shape) -> None:
+    _core.fma_peak(context, shape[-1])
 
 
 # For each op a function, shapes of every run, and shapes for the marker simt_full besides.
@@ -139,6 +144,7 @@ CALLS: dict[str, tuple[Call, list[Shape], list[Shape]]] = {
     "conv1x1": (_conv1x1, [*_FEW_LAYERS[2:], *_FEW_OUTPUTS], [*_FULL_LAYERS, *_WIDE]),
     "conv3x3": (_conv3x3, _FEW_LAYERS, _FULL_LAYERS),
     "crop_concat": (_crop_concat, _FEW, BLOBS),
+    "fma_peak": (_fma_peak, [(3,)], []),
     "dropout": (_dropout, _FEW, BLOBS),
     "max_pool2x2": (_max_pool2x2, _FEW, BLOBS),
     "relu": (_relu, _FEW, BLOBS),
