@@ -10,6 +10,7 @@
 #include "simt/cuda_runtime.h"
 #include "simt/finding.h"
 #include "simt/memory.h"
+#include "simt/recording.h"
 #include "simt/runtime_state.h"
 
 namespace unet {
@@ -61,6 +62,9 @@ void bind_simt(py::module_& m) {
                                     t.requests, t.cost, t.ideal));
     }
     return traffic;
+  });
+  m.def("simt_record", [](const std::string& path) {
+    if (!simt::record_launches(path)) fail("simt_record", "cannot write \"" + path + "\"");
   });
   m.def("simt_findings", [] {
     py::list findings;

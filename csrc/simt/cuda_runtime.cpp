@@ -5,6 +5,7 @@
 
 #include "simt/finding.h"
 #include "simt/memory.h"
+#include "simt/recording.h"
 #include "simt/runtime_state.h"
 
 namespace unet::simt {
@@ -90,7 +91,7 @@ cudaError_t enqueue_launch(cudaStream_t stream, const void* kernel, Launch launc
       asked == state().shared_limit.end() ? kSharedWithoutAsking : asked->second;
   if (launch.shared_bytes > limit) return failed(cudaErrorInvalidValue);
   return enqueue(stream, [launch = std::move(launch)] {
-    if (state().fatal == cudaSuccess && !machine().run(launch)) {
+    if (state().fatal == cudaSuccess && !run_recorded(launch)) {
       state().fatal = cudaErrorLaunchFailure;
     }
   });

@@ -148,9 +148,14 @@ cudaError_t launch_kernel(const char* name, void (*kernel)(Parameters...), dim3 
     const auto& of = *static_cast<const Call*>(parameters);
     std::apply(of.kernel, of.parameters);
   };
-  return enqueue_launch(
-      stream, reinterpret_cast<const void*>(kernel),
-      {name, grid, block, shared_bytes, UNET_SIMT_CHECKED, thread, std::move(call), sizeof(Call)});
+  const auto code = reinterpret_cast<const void*>(kernel);
+  const auto listed = [](const auto&... each) {
+    return std::vector<Argument>{{&each, sizeof each}...};
+  };
+  std::vector<Argument> places = std::apply(listed, call->parameters);
+  return enqueue_launch(stream, code,
+                        {name, grid, block, shared_bytes, UNET_SIMT_CHECKED, thread,
+                         std::move(call), sizeof(Call), code, std::move(places)});
 }
 
 }  // namespace unet::simt

@@ -45,6 +45,12 @@ struct Statistics {
   std::map<std::string, std::uint64_t> blocks_of;  // of the launches of a name
 };
 
+// A parameter of a kernel, as its threads read it.
+struct Argument {
+  const void* data;
+  std::size_t bytes;
+};
+
 // A launch as the host asks for it. `thread` runs one thread of the kernel, with the arguments that
 // lie in `parameters`, which its threads may read.
 struct Launch {
@@ -55,6 +61,8 @@ struct Launch {
   void (*thread)(void* parameters) = nullptr;
   std::shared_ptr<void> parameters;
   std::size_t parameter_bytes = 0;
+  const void* kernel = nullptr;     // its code
+  std::vector<Argument> arguments;  // within `parameters`
 };
 
 // Where a thread is.
