@@ -61,6 +61,11 @@ class Convolution:
         return pass_name != "backward_data" or self.name != "conv_d0a-b"
 
     @property
+    def top_shape(self) -> tuple[int, int]:
+        """Channels and pixels a side."""
+        return self.oc, self.top_size
+
+    @property
     def shape(self) -> str:
         return f"{self.ic} -> {self.oc}, {self.size}"
 
@@ -69,7 +74,8 @@ class Convolution:
 class Movement:
     """A pass that computes next to nothing: what it moves is what it costs.
 
-    shape: of the blob that it works on, (C, H, W) with H = W = size
+    It works on a blob of `channels` maps of size x size pixels; of parameters, on an array of
+    `channels` numbers. skip: size of the window that a skip connection keeps.
     """
 
     name: str
@@ -78,10 +84,19 @@ class Movement:
     channels: int
     size: int
     traffic: int  # bytes
+    skip: int = 0
 
     @property
     def shape(self) -> str:
         return f"{self.channels}, {self.size}"
+
+
+def _movement(
+    name: str, op: str, pass_name: str, shape: tuple[int, int], blobs: float, skip: int = 0
+) -> Movement:
+    """blobs: how often a blob of that shape, (channels, size), is read and written."""
+    traffic = round(FLOAT * blobs * shape[0] * shape[1] ** 2)
+    return Movement(name, op, pass_name, *shape, traffic, skip)
 
 
 def convolutions(tile: int = 572, width: int = 64) -> list[Convolution]:
@@ -115,34 +130,45 @@ def movements(tile: int = 572, width: int = 64) -> list[Movement]:
     """
     layers = {layer.name: layer for layer in convolutions(tile, width)}
     found: list[Movement] = []
-
-    def move(name: str, op: str, pass_name: str, channels: int, size: int, count: float) -> None:
-        traffic = round(FLOAT * count * channels * size**2)
-        found.append(Movement(name, op, pass_name, channels, size, traffic))
-
     for level in range(5):
-        first, second = layers[f"conv_d{level}a-b"], layers[f"conv_d{level}b-c"]
-        channels, size = second.oc, second.top_size
-        move(f"relu_d{level}b", "relu", "backward", channels, first.top_size, 3)
+        inner = layers[f"conv_d{level}a-b"].top_shape
+        shape = channels, size = layers[f"conv_d{level}b-c"].top_shape
+        found.append(_movement(f"relu_d{level}b", "relu", "backward", inner, 3))
         if level >= 3:  # the mask has a byte where a blob has four
-            move(f"dropout_d{level}c", "dropout", "forward", channels, size, 2 + 2 / FLOAT)
-            move(f"dropout_d{level}c", "dropout", "backward", channels, size, 2 + 1 / FLOAT)
+            name = f"dropout_d{level}c"
+            found.append(_movement(name, "dropout", "forward", shape, 2 + 2 / FLOAT))
+            found.append(_movement(name, "dropout", "backward", shape, 2 + 1 / FLOAT))
         if level == 4:
-            move("relu_d4c", "relu", "backward", channels, size, 3)
+            found.append(_movement("relu_d4c", "relu", "backward", shape, 3))
             continue
-        pool = f"pool_d{level}c-{level + 1}a"
-        skip = layers[f"conv_u{level}b-c"].size  # of the window that is kept
-        move(pool, "max_pool2x2", "forward", channels, size, 1 + 1 / 4)
-        move(pool, "max_pool2x2", "backward", channels, size, 2 + 1 / 4 + (skip / size) ** 2)
-        move(f"crop_d{level}c-d{level}cc", "crop_concat", "forward", channels, skip, 2)
+        name, skip = f"pool_d{level}c-{level + 1}a", layers[f"conv_u{level}b-c"].size
+        read = 1 + 1 / 4 + (skip / size) ** 2
+        found.append(_movement(name, "max_pool2x2", "forward", shape, 1 + 1 / 4))
+        found.append(_movement(name, "max_pool2x2", "backward", shape, read + 1, skip))
+        name, copied = f"crop_d{level}c-d{level}cc", 2 * (skip / size) ** 2
+        found.append(_movement(name, "crop_concat", "forward", shape, copied, skip))
         for part in ("b-c", "c-d"):
-            layer = layers[f"conv_u{level}{part}"]
-            move(f"relu_u{level}{part[-1]}", "relu", "backward", layer.oc, layer.top_size, 3)
-    score = layers["conv_u0d-score"]
-    move("loss", "softmax_loss", "forward", score.oc, score.size, 2 + 2 / score.oc)
-    count = parameters(tile, width)
-    found.append(Movement("update", "sgd", "update", 1, count, FLOAT * 5 * count))
+            above = layers[f"conv_u{level}{part}"].top_shape
+            found.append(_movement(f"relu_u{level}{part[-1]}", "relu", "backward", above, 3))
+    scores = layers["conv_u0d-score"].top_shape
+    found.append(_movement("loss", "softmax_loss", "forward", scores, 2 + 2 / scores[0]))
+    found.append(_movement("sgd", "sgd", "update", (parameters(tile, width), 1), 5))
     return found
+
+
+def others(tile: int = 572, width: int = 64) -> list[Movement]:
+    """What the project has passes for and the step of this network does without."""
+    layers = {layer.name: layer for layer in convolutions(tile, width)}
+    first, scores = layers["conv_d0a-b"].top_shape, layers["conv_u0d-score"].top_shape
+    shape, skip = layers["conv_d0b-c"].top_shape, layers["conv_u0b-c"].size
+    written = 1 + (skip / shape[1]) ** 2
+    return [
+        _movement("relu_d0b", "relu", "forward", first, 2),
+        _movement("crop_d0c-d0cc", "crop_concat", "backward", shape, written, skip),
+        _movement("softmax", "softmax", "forward", scores, 2),
+        _movement("softmax", "softmax", "backward", scores, 3),
+        _movement("adam", "adam", "update", (parameters(tile, width), 1), 7),
+    ]
 
 
 def step_passes(tile: int = 572, width: int = 64) -> Iterator[tuple[Convolution, str]]:
