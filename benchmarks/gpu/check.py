@@ -74,9 +74,7 @@ def _results(call: Call) -> dict[str, NDArray]:
     return {name: on_host(array) for name, array in call.results.items()}
 
 
-def _compare(
-    case: Case, math: str, context: Context, expected: dict[str, NDArray]
-) -> Finding:
+def _compare(case: Case, math: str, context: Context, expected: dict[str, NDArray]) -> Finding:
     results = _results(case.make(context))
     again = case.make(context)
     Recorded(again.run, context)()

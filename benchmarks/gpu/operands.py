@@ -59,7 +59,9 @@ def placed(array: NDArray, context: ops.Context) -> NDArray:
 
 def workspace(nbytes: int, context: ops.Context) -> Array:
     """`nbytes` of it, or None for none."""
-    return allocate(nbytes, context)[:nbytes].view(np.float32) if nbytes else np.empty(0, np.float32)
+    return (
+        allocate(nbytes, context)[:nbytes].view(np.float32) if nbytes else np.empty(0, np.float32)
+    )
 
 
 def _memory_order(array: NDArray) -> list[int]:
