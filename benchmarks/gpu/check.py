@@ -37,7 +37,8 @@ class Finding:
     def __str__(self) -> str:
         verdict = "ok" if self.is_good else "WRONG"
         bits = "" if self.repeats else ", and other bits when launched again"
-        return f"{verdict}: {self.case}, {self.math}: {self.error:.1e} of {TOLERANCE[self.math]:.0e}{bits}"
+        errors = f"{self.error:.1e} of {TOLERANCE[self.math]:.0e}"
+        return f"{verdict}: {self.case}, {self.math}: {errors}{bits}"
 
 
 def contexts(device: str, gpu: int, maths: Sequence[str]) -> tuple[dict[str, Context], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from unet_native._core import DeviceEvent, DeviceGraph, device_clear, device_wait
+
 from unet_native.arena import allocate
 from unet_native.ops import Context
 

@@ -47,7 +47,7 @@ class Gpu:
 # The data sheets give the tensor cores' rates with structured sparsity, twice these, or both.
 GPUS = (
     Gpu("A100 SXM 80 GB", "A100", 19.5, 156, 312, 2039, "NVIDIA A100 Tensor Core GPU, data sheet"),
-    Gpu("H100 SXM", "H100", 66.9, 494.7, 989.4, 3350, "NVIDIA H100 Tensor Core GPU, data sheet and architecture paper"),
+    Gpu("H100 SXM", "H100", 66.9, 494.7, 989.4, 3350, "NVIDIA H100 Tensor Core GPU, data sheet"),
     Gpu("RTX 4090", "RTX 4090", 82.6, 82.6, 165.2, 1008, "NVIDIA Ada GPU Architecture, appendix A"),
     Gpu("L4", "L4", 30.3, 60.5, 121, 300, "NVIDIA L4 Tensor Core GPU, data sheet"),
 )  # fmt: skip

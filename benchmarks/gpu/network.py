@@ -56,6 +56,11 @@ class Convolution:
         bottom, top = self.ic * self.size**2, self.oc * self.top_size**2
         return FLOAT * (bottom + self.weights + top)
 
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte."""
+        return self.flop / self.traffic
+
     def is_needed(self, pass_name: str) -> bool:
         """Whether a step of training runs this pass: nobody wants the gradient of the image."""
         return pass_name != "backward_data" or self.name != "conv_d0a-b"
@@ -132,7 +137,7 @@ def movements(tile: int = 572, width: int = 64) -> list[Movement]:
     found: list[Movement] = []
     for level in range(5):
         inner = layers[f"conv_d{level}a-b"].top_shape
-        shape = channels, size = layers[f"conv_d{level}b-c"].top_shape
+        shape = _, size = layers[f"conv_d{level}b-c"].top_shape
         found.append(_movement(f"relu_d{level}b", "relu", "backward", inner, 3))
         if level >= 3:  # the mask has a byte where a blob has four
             name = f"dropout_d{level}c"

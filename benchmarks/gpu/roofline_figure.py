@@ -50,12 +50,11 @@ def _panel(axes: Axes, gpu: Gpu) -> None:
             color=_COLOURS[math], fontsize=8,
         )  # fmt: skip
         for layer in convolutions():
-            intensity = layer.flop / layer.traffic
             reached = layer.flop / gpu.ideal_seconds(layer.flop, layer.traffic, math) / 1e12
             is_bound = gpu.is_bound_by_memory(layer.flop, layer.traffic, math)
             face = "white" if is_bound else _COLOURS[math]
             axes.plot(
-                intensity, reached, "o", markersize=4, markerfacecolor=face, zorder=3,
+                layer.intensity, reached, "o", markersize=4, markerfacecolor=face, zorder=3,
                 markeredgecolor=_COLOURS[math], markeredgewidth=1,
             )  # fmt: skip
     top = gpu.ridge("bf16")
