@@ -20,8 +20,8 @@ from benchmarks.gpu.network import PASSES
 from benchmarks.gpu.race import CUDNN, OURS, PYTORCH
 from benchmarks.report import table
 
-#: Least speed that is wanted, as a multiple of the peer's: of cuDNN's best over all 3x3 convolutions
-#: of a pass, of PyTorch's over a whole step.
+#: Least speed that is wanted, as a multiple of the peer's: of cuDNN's best over all 3x3
+#: convolutions of a pass, of PyTorch's over a whole step.
 WANTED_OF_CUDNN = {"fp32": 0.8, "tf32": 0.7, "bf16": 0.7}
 WANTED_OF_PYTORCH = 1.0
 
@@ -76,12 +76,12 @@ def page(measured: dict[str, Any]) -> str:
 _METHOD = """\
 Every result was checked against the CPU, and repeated bit for bit, before anything was timed.
 
-- Layers: medians of {turns} turns of {repeats} repetitions, the competitors taking turns, between two
-  events on the GPU, whose caches were flushed before each; ours launched as a recorded graph.
+- Layers: medians of {turns} turns of {repeats} repetitions, the competitors taking turns, between
+  two events on the GPU, whose caches were flushed before each; ours launched as a recorded graph.
 - TFLOP/s count the operations of the direct sums. Roof: the least time by the published peaks
-  ([roofline.md](roofline.md)) over ours. Ratios are the peer's time over ours: above 1 we are faster.
-- cuDNN is its fastest algorithm, of all in both layouts with up to 1 GB of workspace (cudnnFind). In
-  fp32 TF32 is forbidden, in tf32 allowed; in bf16 its blobs have 16 bits, ours 32.
+  ([roofline.md](roofline.md)) over ours. Ratios: the peer's time over ours, above 1 we are faster.
+- cuDNN is its fastest algorithm, of all in both layouts with up to 1 GB of workspace (cudnnFind).
+  In fp32 TF32 is forbidden, in tf32 allowed; in bf16 its blobs have 16 bits, ours 32.
 - PyTorch is eager, channels last, with cudnn.benchmark, TF32 and bf16 (autocast) as above.
 - Whole network: the host's clock, each run with its result on the host."""
 
