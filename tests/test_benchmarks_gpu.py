@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.bench_growth import flop
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import check, cudnn, machine, network, page, race, roofline
+from benchmarks.gpu import check, cudnn, machine, network, page, race, roofline, whole
 from benchmarks.gpu.cases import Call, cases
 from benchmarks.gpu.clock import Clock, Recorded
 from benchmarks.gpu.gpus import GPUS, known
@@ -216,6 +216,37 @@ def test_a_peer_that_computes_something_else_is_not_raced(factor, monkeypatch):
     assert list(row["seconds"]) == [race.OURS]
 
 
+class WholePeer:
+    """In PyTorch's place: scores that are ours times `factor`."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def set_math(self, _):
+        pass
+
+    def step(self, problem, _):
+        return whole.step(problem, ops.Context())
+
+    def forward(self, problem, _):
+        run = whole.forward(problem, ops.Context())
+        return lambda: run() * self.factor
+
+
+@on_simt
+@pytest.mark.parametrize("factor", [1, 1.01])
+def test_the_whole_network_is_run_in_every_mode(factor, monkeypatch):
+    monkeypatch.setattr(whole, "IMAGE", 8)
+    contexts = {"fp32": ops.Context(device="cuda-simt")}
+    rows = whole.race(Problem(188, 1), contexts, WholePeer(factor), repeats=1, say=lambda _: None)
+    step, forward, segmentation = rows
+    assert list(step["seconds"]) == ["unet_native", "unet_native, not replayed", "PyTorch"]
+    assert (race.PYTORCH in forward["seconds"]) == (factor == 1)
+    assert (race.PYTORCH in forward["notes"]) == (factor != 1)
+    assert segmentation["mode"] == "segmentation of 8x8"
+    assert_no_findings()
+
+
 # --- cuDNN's program ---
 
 
@@ -337,7 +368,7 @@ def measurement():
         "whole": [
             {
                 "mode": "step", "math": "fp32", "seconds": step,
-                "spread": {name: [value, value] for name, value in step.items()},
+                "spread": {name: [value, value] for name, value in step.items()}, "notes": {},
             }
         ],
     }  # fmt: skip

@@ -5,7 +5,7 @@ A measurement is one dict:
     machine   facts by name; peers  versions by name; tile, width, repeats, turns
     checks    [{case, math, error, repeats}]
     layers    [{layer, op, pass, shape, math, flop, traffic, seconds, spread, notes}]
-    whole     [{mode, math, seconds, spread}]
+    whole     [{mode, math, seconds, spread, notes}]
     remarks   sentences
 
 where `seconds` (medians) and `spread` (least and most) are by competitor.
@@ -124,6 +124,8 @@ def _whole_table(measured: dict[str, Any]) -> str:
             span = f"{_ms(low)} - {_ms(high)}"
             ratio = f"{seconds / row['seconds'][OURS]:.2f}"
             body.append([row["mode"], row["math"], name, _ms(seconds), span, ratio])
+        for name, note in row["notes"].items():
+            body.append([row["mode"], row["math"], name, "", "", note])
     return table(["mode", "math", "competitor", "median ms", "min - max", "time / ours"], body)
 
 
