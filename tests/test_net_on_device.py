@@ -89,20 +89,21 @@ def test_blobs_and_gradients_are_the_cpus(model, device):
             close(two.diff, one.diff)
 
 
-@pytest.mark.parametrize(("math", "tolerance"), [("tf32", 1e-2), ("bf16", 6e-2)])
+@pytest.mark.parametrize(("math", "tolerance"), [("tf32", 2e-3), ("bf16", 2e-2)])
 def test_rounded_operands_stay_near(math, tolerance):
+    """Of the gradients only the direction: a unit near 0 that passes on one side changes much."""
     context = Context(device=devices()[0], math=math)
     nets = [Net(small_spec("fig1"), seed=4, context=where) for where in (None, context)]
     for net in nets:
         net.forward(**inputs_of(net))
         net.backward()
     cpu, other = nets
+    for name, blob in cpu.blobs.items():
+        close(other.blobs[name].data, blob.data, tolerance)
     for one, two in zip(cpu.parameters, other.parameters, strict=True):
-        close(two.blob.diff, one.blob.diff, tolerance)
-    assert any(
-        np.abs(a.blob.diff - b.blob.diff).max() > 1e-5 * np.abs(a.blob.diff).max()
-        for a, b in zip(cpu.parameters, other.parameters, strict=True)
-    ), "was anything rounded at all?"
+        a, b = one.blob.diff.ravel(), two.blob.diff.ravel()
+        assert a @ b > 0.95 * np.linalg.norm(a) * np.linalg.norm(b)
+    assert np.abs(cpu.blobs["u0d"].data - other.blobs["u0d"].data).max() > 0, "nothing rounded"
     assert_no_findings()
 
 
