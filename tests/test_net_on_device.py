@@ -9,7 +9,7 @@ import pytest
 
 import unet_native as caffe
 from places import assert_no_findings, devices
-from small_net import MODELS, inputs_of, random_biases, small_spec
+from small_net import MODELS, inputs_of, random_biases, relative_l2, small_spec
 from unet_native import _core, models
 from unet_native.caffe import pycaffe
 from unet_native.errors import UserError
@@ -115,7 +115,7 @@ def test_the_papers_network_with_its_real_channels(math, tolerance):
     """Every layer of the 572-pixel network, at the smallest tile that it takes."""
     spec = models.fig1(tile=188)
     context = Context(device="cuda-simt", math=math)
-    nets = [Net(spec, seed=1, context=where) for where in (None, context)]
+    nets = [Net(spec, seed=1, context=where, algorithm="direct") for where in (None, context)]
     for net in nets:
         net.forward(**inputs_of(net))
     cpu, other = nets
@@ -125,7 +125,7 @@ def test_the_papers_network_with_its_real_channels(math, tolerance):
         for net in nets:
             net.backward()
         for one, two in zip(cpu.parameters, other.parameters, strict=True):
-            close(two.blob.diff, one.blob.diff, 2e-3)  # units near 0 pass on one side only
+            assert relative_l2(two.blob.diff, one.blob.diff) < 1e-3  # units near 0 weigh more
     assert_no_findings()
 
 
