@@ -242,7 +242,7 @@ FULL = [
     few("spread_diffs<16, false>", 8, 1, 70, 9, 10, 13),
     few("correlate_few<16, false>", 8, 1, 70, 9, 10, 13),
 ]
-# What branches on data is beyond SentryWard: here, on labels. The SIMT runtime's checker runs these.
+# What branches on data, here on labels, is beyond SentryWard; the checker of csrc/simt runs them.
 UNSUPPORTED = [
     softmax_loss("count_labels", 2),
     softmax_loss("weighted_losses", 2, view("bottom_diff", 1, 3, 20, 15), no_view()),
