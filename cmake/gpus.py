@@ -13,7 +13,7 @@ _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 
 
 def capabilities() -> list[int]:
-    """One number for each kind of GPU, ascending; raises OSError with the reason if there is none."""
+    """One number for each kind of GPU, ascending. Raises OSError with the reason for none."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

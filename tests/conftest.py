@@ -39,14 +39,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whatever runs on a device is marked simt_full, and runs by its only algorithm once."""
+    """Whatever runs on a device is marked simt_full, and not repeated for algorithms it lacks."""
     again = []
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if not set(devices()) & {p for p in parameters.values() if isinstance(p, str)}:
             continue
         item.add_marker(pytest.mark.simt_full)
-        if "context" in parameters and parameters.get("algorithm", "direct") != "direct":
+        algorithm = parameters.get("algorithm", "direct")
+        if algorithm == "winograd" or ("context" in parameters and algorithm != "direct"):
             again.append(item)
     config.hook.pytest_deselected(items=again)
     items[:] = [item for item in items if item not in set(again)]
@@ -73,7 +74,7 @@ def on_threads(isa: str) -> Callable[[Run], tuple[np.ndarray, ...] | np.ndarray]
     """Runs a function of a context in all ways that a place offers: they must agree bit for bit.
 
     On the CPU with 1, 2 and 3 threads, on the SIMT runtime with four schedules, both with late and
-    eager copies.
+    eager copies; two of them with its checker, which finds a race in any schedule.
     """
 
     def run_all(run: Run) -> tuple[np.ndarray, ...] | np.ndarray:
@@ -92,7 +93,8 @@ def _ways(place: str) -> Iterator[Context]:
         for threads in THREADS:
             yield context_of(place, threads)
     elif place.startswith("cuda-simt"):
-        for seed, schedule in enumerate(SCHEDULES):
+        schedules = SCHEDULES[::3] if place.endswith("checked") else SCHEDULES
+        for seed, schedule in enumerate(schedules):
             _core.simt_options(schedule, seed=seed, eager_copies=seed % 2 == 1)
             yield context_of(place)
         _core.simt_options()

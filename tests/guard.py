@@ -28,15 +28,18 @@ class Guarded:
         return self.array.copy()
 
 
-def guarded_blob(shape: tuple[int, int, int, int], fill: np.ndarray | float = np.nan) -> Guarded:
+def guarded_blob(
+    shape: tuple[int, int, int, int], fill: np.ndarray | float = np.nan, margin: int = MARGIN
+) -> Guarded:
     """A float32 blob (N, C, H, W), channels contiguous, with gaps around pixels, rows and images.
 
-    `fill` is what it holds at first: NaN, or an array to accumulate into.
+    `fill` is what it holds at first: NaN, or an array to accumulate into. `margin`: a multiple of 4
+    leaves quads of channels aligned as they are.
     """
     n, c, h, w = shape
-    padded = (n, h + 2 * MARGIN, w + 2 * MARGIN, c + 2 * MARGIN)
+    padded = (n, h + 2 * margin, w + 2 * margin, c + 2 * margin)
     buffer = np.full(padded, SENTINEL, np.uint32).view(np.float32)
-    window = np.s_[:, MARGIN : MARGIN + h, MARGIN : MARGIN + w, MARGIN : MARGIN + c]
+    window = np.s_[:, margin : margin + h, margin : margin + w, margin : margin + c]
     inside = np.zeros(padded, bool)
     inside[window] = True
     array = buffer[window].transpose(0, 3, 1, 2)

@@ -11,6 +11,8 @@ import tifffile
 from command_line import FAST, sources
 from places import assert_no_findings, devices
 from unet_native import _core, cli
+from unet_native.cli import device
+from unet_native.errors import UserError
 
 on_simt = pytest.mark.skipif("cuda-simt" not in devices(), reason="needs the SIMT runtime")
 GPU = ["--device", "cuda-simt"]
@@ -79,9 +81,51 @@ def test_an_unusable_device_is_refused(command, data, trained, tmp_path, complai
 
 
 @on_simt
+def test_a_device_that_computes_something_else_is_not_used(data, tmp_path, monkeypatch, capsys):
+    def off(*arguments):
+        forward(*arguments)
+        arguments[-1][...] *= 1.01
+
+    forward = _core.max_pool2x2_forward
+    assert device.computes_what_the_cpu_does(_core.Context(device="cuda-simt"))
+    on_cpu = _core.Context(threads=1)
+    monkeypatch.setattr(_core, "max_pool2x2_forward", lambda ctx, *more: off(ctx, *more))
+    assert device.computes_what_the_cpu_does(on_cpu)
+    monkeypatch.setattr(
+        _core,
+        "max_pool2x2_forward",
+        lambda ctx, *more: (off if ctx.device != "cpu" else forward)(ctx, *more),
+    )
+    with pytest.raises(UserError, match="does not compute what the CPU does"):
+        device.context_of("cuda-simt", 0, 1)
+    monkeypatch.setattr(device, "devices", lambda: ["cpu", "cuda"])
+    monkeypatch.setattr(
+        device,
+        "Context",
+        lambda device="cpu", **how: (
+            _core.Context("cuda-simt") if device == "cuda" else _core.Context()
+        ),
+    )
+    assert device.context_of("auto", 0, 1).device == "cpu"
+    assert "the CPU computes instead" in capsys.readouterr().err
+
+
+@on_simt
 def test_a_gpu_that_is_not_there_is_refused(data, tmp_path, complaint):
     given = [*sources(data), "-o", tmp_path / "run", *FAST, *GPU, "--gpu", "3"]
     assert "--gpu 3: there is no GPU 3" in complaint("train", *given)
+
+
+def test_the_cpu_multiplies_exactly(data, tmp_path, complaint):
+    given = [*sources(data), "-o", tmp_path / "run", *FAST, "--device", "cpu"]
+    assert "--math tf32: " in complaint("train", *given, "--math", "tf32")
+
+
+@on_simt
+@pytest.mark.parametrize("math", ["tf32", "bf16"])
+def test_rounded_operands_pass_the_check_of_a_device(math):
+    assert device.context_of("cuda-simt", 0, 1, math).math == math
+    assert_no_findings()
 
 
 def test_auto_takes_the_cpu_where_there_is_no_gpu(data, tmp_path, capsys):

@@ -89,6 +89,46 @@ def test_blobs_and_gradients_are_the_cpus(model, device):
             close(two.diff, one.diff)
 
 
+@pytest.mark.parametrize(("math", "tolerance"), [("tf32", 2e-3), ("bf16", 2e-2)])
+def test_rounded_operands_stay_near(math, tolerance):
+    """Of the gradients only the direction: a unit near 0 that passes on one side changes much."""
+    context = Context(device=devices()[0], math=math)
+    nets = [Net(small_spec("fig1"), seed=4, context=where) for where in (None, context)]
+    for net in nets:
+        net.forward(**inputs_of(net))
+        net.backward()
+    cpu, other = nets
+    for name, blob in cpu.blobs.items():
+        close(other.blobs[name].data, blob.data, tolerance)
+    for one, two in zip(cpu.parameters, other.parameters, strict=True):
+        a, b = one.blob.diff.ravel(), two.blob.diff.ravel()
+        assert a @ b > 0.95 * np.linalg.norm(a) * np.linalg.norm(b)
+    assert np.abs(cpu.blobs["u0d"].data - other.blobs["u0d"].data).max() > 0, "nothing rounded"
+    assert_no_findings()
+
+
+@on_simt
+@pytest.mark.slow
+@pytest.mark.simt_full
+@pytest.mark.parametrize(("math", "tolerance"), [("fp32", 1e-4), ("tf32", 2e-3), ("bf16", 2e-2)])
+def test_the_papers_network_with_its_real_channels(math, tolerance):
+    """Every layer of the 572-pixel network, at the smallest tile that it takes."""
+    spec = models.fig1(tile=188)
+    context = Context(device="cuda-simt", math=math)
+    nets = [Net(spec, seed=1, context=where) for where in (None, context)]
+    for net in nets:
+        net.forward(**inputs_of(net))
+    cpu, other = nets
+    for name, blob in cpu.blobs.items():
+        close(other.blobs[name].data, blob.data, tolerance)
+    if math == "fp32":
+        for net in nets:
+            net.backward()
+        for one, two in zip(cpu.parameters, other.parameters, strict=True):
+            close(two.blob.diff, one.blob.diff, 2e-3)  # units near 0 pass on one side only
+    assert_no_findings()
+
+
 def test_both_plans_give_the_same_bits_again_and_again(device):
     found = []
     for plan in ("observable", "lean", "lean"):

@@ -43,32 +43,74 @@ def up(count: int, size: int) -> int:
     return -(-count // size)
 
 
+def boolean(value: bool) -> str:
+    return str(value).lower()
+
+
 def convolve(warps: int, is_backward: bool, has_quads: bool, *shape: int) -> Launch:
     """convolve of conv3x3.cu; shape N, IC, IH, IW, OC."""
+    kernel = f"convolve<{warps}, {boolean(is_backward)}, {boolean(has_quads)}>"
+    return convolution("conv3x3", kernel, (128, 64 * warps, 8), is_backward, *shape)
+
+
+def convolve_tensor(
+    math: str, groups: tuple[int, int], is_backward: bool, has_quads: bool, *shape: int
+) -> Launch:
+    """convolve of conv3x3_tensor.cu; a tile has 64 times `groups` rows and columns."""
+    tiling = "TensorTiling<{}, {}>".format(*groups)
+    kernel = f"convolve<{math}, {tiling}, {boolean(is_backward)}, {boolean(has_quads)}>"
+    tile = (64 * groups[0], 64 * groups[1], 16)
+    return convolution("conv3x3_tensor", kernel, tile, is_backward, *shape)
+
+
+def convolution(
+    file: str, kernel: str, tile: tuple[int, int, int], is_backward: bool, *shape: int
+) -> Launch:
+    """forward or backward_data, in one split; tile: rows, columns, depth of a step."""
     n, ic, ih, iw, oc = shape
     bottom, top = (n, ic, ih, iw), (n, oc, ih - 2, iw - 2)
     source, result = (top, bottom) if is_backward else (bottom, top)
     bias, relu = span(None if is_backward else "bias", oc), numbers("?3xf", not is_backward, 0.1)
+    pointers = {0: "to"} if is_backward else {0: "to", 48: "bias"}
     pixels = result[0] * result[2] * result[3]
-    booleans = [str(one).lower() for one in (is_backward, has_quads)]
     return Launch(
-        "conv3x3",
-        f"convolve<{warps}, {', '.join(booleans)}>",
-        (up(pixels, 128), up(result[1], 64 * warps), 1),
-        [view("source", *source), filters("weight", oc, ic, 3), bias, relu, view("to", *result)],
+        file,
+        kernel,
+        (up(pixels, tile[0]), up(result[1], tile[1]), 1),
+        [
+            *(view("source", *source), filters("weight", oc, ic, 3)),
+            Argument(view("to", *result).data + bias.data + relu.data, pointers),  # PixelStore
+            numbers("i4xq", 9 * up(source[1], tile[2]), 0),
+        ],
     )
 
 
-def correlate(warps: int, has_quads: bool, taps: int, split: int, *shape: int) -> Launch:
-    """correlate of conv3x3.cu, the first `taps` of nine, over splits of so many pixels."""
+def correlate(warps: int, has_quads: bool, split: int, *shape: int) -> Launch:
+    """correlate of conv3x3.cu, over splits of so many pixels."""
+    kernel = f"correlate<{warps}, {boolean(has_quads)}>"
+    return correlation("conv3x3", kernel, (128, 64 * warps, 8), split, *shape)
+
+
+def correlate_tensor(
+    math: str, groups: tuple[int, int], has_quads: bool, split: int, *shape: int
+) -> Launch:
+    """correlate of conv3x3_tensor.cu."""
+    kernel = "correlate<{}, TensorTiling<{}, {}>, {}>".format(math, *groups, boolean(has_quads))
+    tile = (64 * groups[0], 64 * groups[1], 16)
+    return correlation("conv3x3_tensor", kernel, tile, split, *shape)
+
+
+def correlation(
+    file: str, kernel: str, tile: tuple[int, int, int], split: int, *shape: int
+) -> Launch:
     n, ic, ih, iw, oc = shape
     return Launch(
-        "conv3x3",
-        f"correlate<{warps}, {str(has_quads).lower()}>",
-        (up(ic, 128) * up(oc, 64 * warps), taps, up(n * (ih - 2) * (iw - 2), split)),
+        file,
+        kernel,
+        (up(36 * up(ic, 4), tile[0]), up(oc, tile[1]), up(n * (ih - 2) * (iw - 2), split)),
         [
             *(view("bottom", n, ic, ih, iw), view("top_diff", n, oc, ih - 2, iw - 2)),
-            *(numbers("i", split), pointer("partial")),
+            *(numbers("i", split // tile[2]), pointer("partial")),
         ],
     )
 
@@ -183,7 +225,7 @@ MASK_KEY = structure(numbers("2QI4x", 1, 2, 3), pointer("further"))
 # At least three steps, so that both buffers of a product are filled again; several blocks.
 ALWAYS = [
     convolve(1, False, True, 1, 4, 5, 5, 8),
-    correlate(1, True, 2, 24, 1, 4, 7, 8, 8),
+    correlate(1, True, 24, 1, 4, 7, 8, 8),
     multiply_pixels(1, 1, False, True, 1, 20, 2, 3, 8),
     sum_outer_products(1, 1, True, 24, 1, 8, 5, 6, 8),
     few("correlate_few<2, true>", 8, 1, 8, 9, 10, 2),
@@ -224,10 +266,10 @@ FULL = [
     convolve(1, True, True, 1, 8, 5, 5, 8),
     convolve(2, True, False, 1, 66, 4, 4, 3),
     convolve(2, True, True, 1, 68, 4, 4, 12),
-    correlate(1, False, 9, 8, 1, 3, 5, 5, 5),
-    correlate(1, False, 1, 24, 1, 3, 7, 7, 5),
-    correlate(2, False, 1, 24, 1, 3, 7, 7, 65),
-    correlate(2, True, 2, 24, 1, 4, 8, 9, 132),
+    correlate(1, False, 8, 1, 3, 5, 5, 5),
+    correlate(1, False, 24, 1, 3, 7, 7, 5),
+    correlate(2, False, 24, 1, 3, 7, 7, 65),
+    correlate(2, True, 24, 1, 4, 8, 9, 132),
     multiply_pixels(1, 2, False, False, 1, 20, 3, 5, 65),
     multiply_pixels(1, 1, True, True, 1, 8, 3, 5, 20),
     multiply_pixels(2, 1, False, True, 1, 20, 3, 3, 8),
@@ -242,6 +284,23 @@ FULL = [
     few("spread_diffs<16, false>", 8, 1, 70, 9, 10, 13),
     few("correlate_few<16, false>", 8, 1, 70, 9, 10, 13),
 ]
+TILES = ((2, 2), (2, 1), (1, 1))
+for math in ("Tf32", "Bf16"):
+    FULL += [
+        convolve_tensor(math, (1, 1), False, False, 1, 3, 4, 5, 5),
+        convolve_tensor(math, (1, 1), True, False, 1, 3, 3, 4, 5),
+        correlate_tensor(math, (1, 1), False, 96, 1, 3, 14, 12, 5),
+    ]
+    for groups in TILES:
+        FULL += [
+            convolve_tensor(math, groups, False, True, 1, 4, 4, 5, 8),
+            convolve_tensor(math, groups, True, True, 1, 8, 3, 4, 4),
+            correlate_tensor(math, groups, True, 96, 1, 4, 14, 12, 8),
+        ]
+STORE = structure(view("to", *BLOB), span("bias", 3), RELU)
+FULL.append(
+    elementwise("conv3x3", "finish_splits", BLOB, pointer("partial"), numbers("i", 3), STORE)
+)
 # What branches on data, here on labels, is beyond SentryWard; the checker of csrc/simt runs them.
 UNSUPPORTED = [
     softmax_loss("count_labels", 2),
@@ -293,7 +352,7 @@ def test_no_kernel_is_forgotten(prover):
 
 @needs_prover
 def test_a_missing_barrier_is_found(prover):
-    launch = correlate(1, True, 1, 24, 1, 4, 7, 7, 8)
+    launch = correlate(1, True, 24, 1, 4, 7, 7, 8)
     answer = prover.prove(launch, without_barriers=True)
     assert answer["result"] == "potential_race"
     assert answer["checks"]["memory"] != "passed"

@@ -69,6 +69,32 @@ ONLY_CHECKED = {"twice: before the beginning", "twice: x was freed"}
 ONLY_CHECKED |= {"twice: 16 bytes at an odd place", "twice: x is host memory"}
 SHOWS_UNCHECKED = [case for case in [*PLANTED, *WRONG_ALONE] if case not in ONLY_CHECKED]
 
+# What a marked line of counted.cpp asks for, by one warp: requests, cost, ideal. In shared memory
+# wavefronts, of which 16 bytes a lane need four at least; in global memory sectors of 32 bytes.
+COUNTED = {
+    "shared: neighbours": (1, 1, 1),
+    "shared: one word": (1, 1, 1),
+    "shared: every second word": (1, 2, 1),
+    "shared: one bank": (1, 32, 1),
+    "shared: a column, padded": (1, 1, 1),
+    "shared 16: neighbours": (1, 4, 4),
+    "shared 16: one place": (1, 4, 4),
+    "shared 16: every second": (1, 8, 4),
+    "shared 16: a column": (1, 32, 4),
+    "shared 16: a column, padded": (1, 4, 4),
+    "copies: neighbours": (1, 4, 4),
+    "copies: a column": (1, 32, 4),
+    "matrices: rows of 64 bytes": (1, 16, 4),
+    "matrices: padded rows": (1, 4, 4),
+    "global: neighbours": (1, 4, 4),
+    "global: one float late": (1, 5, 4),
+    "global: one word": (1, 1, 1),
+    "global: a sector each": (1, 32, 4),
+    "global 16: neighbours": (1, 16, 16),
+    "global 16: half a sector each": (1, 32, 16),
+    "global: rounds": (2, 6, 6),
+}
+
 
 def compile_to(objects, source, *options):
     output = objects / f"{source.stem}-{len(options)}.o"
@@ -83,12 +109,13 @@ def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simt")
     wanted = [(path, "-O2") for path in sorted(SIMT.glob("*.cpp"))]
     wanted += [(SOURCES / "planted.cpp", "-O2"), (SOURCES / "planted.cpp", *CHECKED)]
-    wanted += [(SOURCES / "runtime_cases.cpp", "-O2")]
+    wanted += [(SOURCES / "runtime_cases.cpp", "-O2"), (SOURCES / "counted.cpp", *CHECKED)]
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(lambda one: compile_to(folder, *one), wanted))
-    runtime = list(map(str, objects[:-3]))
+    names = ("unchecked", "checked", "runtime", "counted")
+    runtime = list(map(str, objects[: -len(names)]))
     paths = {}
-    for name, file in zip(("unchecked", "checked", "runtime"), objects[-3:], strict=True):
+    for name, file in zip(names, objects[-len(names) :], strict=True):
         paths[name] = folder / name
         command = [COMPILER, "-pie", str(file), *runtime, "-ldl", "-o", str(paths[name])]
         subprocess.run(command, check=True)
@@ -157,3 +184,25 @@ def test_the_runtime_refuses_what_cuda_refuses(programs):
         case: result for case in cases if (result := run(programs["runtime"], case)[1]) != "right"
     }
     assert wrong == {}
+
+
+def test_every_counted_case_is_expected(programs):
+    cases = subprocess.run([programs["counted"]], capture_output=True, text=True).stdout.split("\n")
+    assert sorted(filter(None, cases)) == sorted(COUNTED)
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_the_counters_know_what_it_costs(programs, case):
+    marks = {}
+    for number, text in enumerate((SOURCES / "counted.cpp").read_text().splitlines(), 1):
+        if "// counted " in text:
+            marks[f"counted.cpp:{number}"] = text.split("// counted ")[1]
+    done = subprocess.run([programs["counted"], case], capture_output=True, text=True, check=True)
+    found = [line.split("\t") for line in done.stdout.splitlines()]
+    spaces = {"shared": "1", "global": "0"}
+    counted = [
+        tuple(map(int, numbers))
+        for where, is_shared, _, _, *numbers in found
+        if where in marks and spaces[marks[where]] == is_shared
+    ]
+    assert counted == [COUNTED[case]]

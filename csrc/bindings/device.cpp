@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 
 #include "bindings/bind.h"
+#include "core/device_event.h"
 #include "core/device_graph.h"
 #include "core/device_memory.h"
 #include "core/error.h"
@@ -67,6 +68,30 @@ class Graph {
   void* graph_ = nullptr;
 };
 
+// A mark in the stream, made and recorded at once.
+class Event {
+ public:
+  explicit Event(const Context& ctx) : ctx_(ctx), events_(device_events(ctx.device)) {
+    device_memory(ctx.device).select(ctx.gpu);
+    event_ = events_.create(ctx);
+    events_.record(ctx, event_);
+  }
+  ~Event() { events_.release(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  double seconds_since(const Event& earlier) const {
+    const py::gil_scoped_release release;
+    device_memory(ctx_.device).select(ctx_.gpu);
+    return events_.seconds(ctx_, earlier.event_, event_);
+  }
+
+ private:
+  const Context ctx_;
+  const DeviceEvents& events_;
+  void* event_ = nullptr;
+};
+
 }  // namespace
 
 void bind_device(py::module_& m) {
@@ -105,6 +130,14 @@ void bind_device(py::module_& m) {
       .def("begin", &Graph::begin)
       .def("end", &Graph::end)
       .def("launch", &Graph::launch);
+  py::class_<Event>(m, "DeviceEvent")
+      .def(py::init<const Context&>())
+      .def("seconds_since", &Event::seconds_since);
+  m.def("device_wait", [](const Context& ctx) {
+    const py::gil_scoped_release release;
+    device_memory(ctx.device).select(ctx.gpu);
+    device_memory(ctx.device).wait(ctx);
+  });
   m.def("device_room", [](const Context& ctx) {
     std::size_t free = 0, total = 0;
     device_memory(ctx.device).select(ctx.gpu);

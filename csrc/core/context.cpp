@@ -59,6 +59,18 @@ const char* device_name(Device device) {
   return "cpu";
 }
 
+const char* math_name(Math math) {
+  switch (math) {
+    case Math::kTf32:
+      return "tf32";
+    case Math::kBf16:
+      return "bf16";
+    case Math::kFp32:
+      break;
+  }
+  return "fp32";
+}
+
 const char* isa_name(Isa isa) {
   switch (isa) {
     case Isa::kAvx512:

@@ -9,12 +9,18 @@ enum class Device { kCpu, kCuda, kCudaSimt, kCudaSimtChecked };
 // Instruction sets of the CPU kernels, in ascending order.
 enum class Isa { kBaseline, kAvx2, kAvx512 };
 
+// What products of matrices are computed in. Blobs and sums are float32 in any case; operands of a
+// product are rounded to nearest: not at all, to TF32 (10 bits of mantissa) or to bfloat16 (7
+// bits). The latter two run on tensor cores.
+enum class Math { kFp32, kTf32, kBf16 };
+
 struct Context {
   Device device = Device::kCpu;
   int threads = 1;
   Isa isa = Isa::kBaseline;
   int gpu = 0;             // which one, if device is kCuda
   void* stream = nullptr;  // of that GPU, a cudaStream_t
+  Math math = Math::kFp32;
 };
 
 // The widest instruction set that this machine and this build offer.
@@ -30,5 +36,6 @@ int default_threads();
 int usable_threads(int threads);
 
 const char* device_name(Device device);  // "cpu", "cuda", "cuda-simt", "cuda-simt-checked"
+const char* math_name(Math math);        // "fp32", "tf32", "bf16"
 
 }  // namespace unet

@@ -1,4 +1,5 @@
-// Memory of a device, for those who keep blobs there, and the one stream that works on it.
+// Memory of a device, for those who keep blobs there, the one stream that works on it, and what it
+// can compute.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +21,7 @@ struct DeviceMemory {
   void (*wait)(const Context&);  // until all that was launched is done
   bool (*is_on_device)(const void* p);
   void (*room)(std::size_t& free, std::size_t& total);  // bytes of the selected GPU
+  int (*compute_capability)();                          // of the device in use, 80 for sm_80
 };
 
 namespace cuda {
@@ -35,5 +37,8 @@ extern const DeviceMemory device_memory __attribute__((weak));
 // That of a device which is not the CPU; throws std::runtime_error if the build has none.
 const DeviceMemory& device_memory(Device device);
 bool has_device(Device device);  // whether it can be used here
+
+// Throws std::invalid_argument if the device cannot compute products in `math`.
+void check_math(Device device, Math math);
 
 }  // namespace unet

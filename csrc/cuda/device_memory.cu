@@ -7,6 +7,7 @@
 
 #include "core/device_memory.h"
 #include "cuda/check.h"
+#include "cuda/device.h"
 
 namespace unet::UNET_GPU {
 namespace {
@@ -108,9 +109,15 @@ bool is_on_device(const void* p) {
 
 void room(std::size_t& free, std::size_t& total) { UNET_CUDA(cudaMemGetInfo(&free, &total)); }
 
+int compute_capability() {
+  return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor) +
+         device_attribute(cudaDevAttrComputeCapabilityMinor);
+}
+
 }  // namespace
 
-extern const DeviceMemory device_memory = {open,     select, allocate, release,      upload,
-                                           download, clear,  wait,     is_on_device, room};
+extern const DeviceMemory device_memory = {
+    open, select,       allocate, release,           upload, download, clear,
+    wait, is_on_device, room,     compute_capability};
 
 }  // namespace unet::UNET_GPU

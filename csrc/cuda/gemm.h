@@ -5,8 +5,7 @@
 //   thread  8 x 8: rows 4*ty + {0..3} and 16 more, columns 4*tx + {0..3} and 32 more, so that the
 //           eight lanes that are served together read one float4 of A and 128 bytes in a row of B
 //   step    8 of the common dimension, of which A and B are kept in two buffers: one is computed
-//   with
-//           while the next is on its way through registers
+//           with while the next is on its way through registers
 //
 // Per step and thread: 512 multiply-adds on 32 float4 of shared memory. A lies transposed,
 // [k][row], with rows of 4 more floats than needed: writes of 16 rows x 2 quads then meet each bank
@@ -80,6 +79,19 @@ __device__ __forceinline__ float4 load_quad(const float* p, int count) {
   if (kVector) return count > 0 ? load4(p) : make_float4(0, 0, 0, 0);
   return make_float4(count > 0 ? p[0] : 0.0f, count > 1 ? p[1] : 0.0f, count > 2 ? p[2] : 0.0f,
                      count > 3 ? p[3] : 0.0f);
+}
+
+// The same for stores.
+template <bool kVector>
+__device__ __forceinline__ void store_quad(float* p, float4 value, int count) {
+  if constexpr (kVector) {
+    if (count > 0) store4(p, value);
+  } else {
+    if (count > 0) p[0] = value.x;
+    if (count > 1) p[1] = value.y;
+    if (count > 2) p[2] = value.z;
+    if (count > 3) p[3] = value.w;
+  }
 }
 
 // Whether all quads of a view's channels can be loaded and stored at once.

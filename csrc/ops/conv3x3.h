@@ -16,7 +16,9 @@
 // neither on threads nor on where a tile lies in an image. kWinograd, F(4x4,3x3), needs a quarter
 // of the multiplications, costs about 1e-5 of the largest magnitude in accuracy, and depends on
 // the position within a 4x4 grid. kAuto takes kWinograd where there are channels enough for it to
-// pay. All of them give the same bits for any number of threads.
+// pay. All of them give the same bits for any number of threads. A GPU has products of matrices
+// alone (cuda/conv3x3.cu), in the arithmetic of ctx.math: kDirect keeps its promise there, the
+// other two may split the sum of a layer with few tiles, by shape and device.
 #pragma once
 
 #include "core/activation.h"

@@ -24,13 +24,16 @@ struct Requests {
   bool is_shared = false;
   Access access = Access::kRead;
   std::size_t bytes = 0;
-  std::array<std::size_t, kWarp> times{};  // how often each lane has been there
+  std::array<std::size_t, kWarp> times{};  // how often each lane has been there since `barrier`
+  std::uint32_t barrier = 0;
+  std::size_t before = 0;  // requests up to `barrier`
   std::vector<Request> list;
 };
 
-using Key = std::pair<const void*, unsigned>;  // place and warp
-std::map<Key, Requests> running;
-std::map<const void*, Traffic> totals;
+// A place of the code and which memory: an asynchronous copy reads one and writes the other.
+using Place = std::pair<const void*, bool>;
+std::map<std::pair<Place, unsigned>, Requests> running;  // by place and warp
+std::map<Place, Traffic> totals;
 
 std::uint64_t parts(std::uint64_t count, std::uint64_t size) { return (count + size - 1) / size; }
 
@@ -51,7 +54,6 @@ std::uint64_t wavefronts(const Request& request, std::size_t bytes, std::uint64_
   const std::size_t words = std::max<std::size_t>(1, bytes / kWord);
   const std::size_t lanes = kWarp / words;  // served together
   std::uint64_t cost = 0;
-  std::set<std::uintptr_t> all;
   for (std::size_t first = 0; first < kWarp; first += lanes) {
     std::set<std::uintptr_t> wanted;
     for (std::size_t lane = first; lane < first + lanes; ++lane) {
@@ -61,9 +63,8 @@ std::uint64_t wavefronts(const Request& request, std::size_t bytes, std::uint64_
     std::array<std::uint64_t, kBanks> load{};
     for (const std::uintptr_t word : wanted) ++load[word % kBanks];
     cost += *std::max_element(load.begin(), load.end());
-    all.insert(wanted.begin(), wanted.end());
+    ideal += wanted.empty() ? 0 : 1;
   }
-  ideal += parts(all.size(), kBanks);
   return cost;
 }
 
@@ -72,11 +73,16 @@ std::uint64_t wavefronts(const Request& request, std::size_t bytes, std::uint64_
 void count_access(const void* address, std::size_t bytes, Access access, bool is_shared,
                   const void* pc) {
   const Position& here = machine().here();
-  Requests& requests = running[{pc, here.warp}];
+  Requests& requests = running[{{pc, is_shared}, here.warp}];
   requests.is_shared = is_shared;
   requests.access = access;
   requests.bytes = bytes;
-  const std::size_t time = requests.times[here.lane]++;
+  if (requests.barrier != machine().last_barrier) {
+    requests.barrier = machine().last_barrier;
+    requests.before = requests.list.size();
+    requests.times.fill(0);
+  }
+  const std::size_t time = requests.before + requests.times[here.lane]++;
   if (requests.list.size() <= time) requests.list.resize(time + 1);
   requests.list[time].address[here.lane] = reinterpret_cast<std::uintptr_t>(address);
 }
@@ -98,8 +104,8 @@ void count_block() {
 
 std::vector<Traffic> take_traffic() {
   std::vector<Traffic> taken;
-  for (auto& [pc, traffic] : totals) {
-    traffic.where = place_of(pc);
+  for (auto& [place, traffic] : totals) {
+    traffic.where = place_of(place.first);
     taken.push_back(std::move(traffic));
   }
   totals.clear();

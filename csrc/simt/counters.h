@@ -3,7 +3,11 @@
 // What the lanes of a warp ask for at one place of the code is one request. In global memory it
 // costs the sectors (32 bytes) that it touches; in shared memory as many wavefronts as the busiest
 // of the 32 banks (4 bytes wide) has different words to give, where a request of 8 or 16 bytes a
-// lane is served in two or four parts. Ideal is what as many bytes need at least.
+// lane is served in two or four parts, of 16 or 8 lanes. Ideal are the sectors that as many
+// different bytes need at least, and one wavefront for each part: cost / ideal is the bank factor.
+//
+// Lanes that ask at one place between the same two barriers, for the first, second, .. time, ask
+// together.
 #pragma once
 
 #include <cstddef>

@@ -5,6 +5,7 @@
 
 #include "simt/finding.h"
 #include "simt/memory.h"
+#include "simt/recording.h"
 #include "simt/runtime_state.h"
 
 namespace unet::simt {
@@ -39,6 +40,22 @@ bool fits_device(const dim3& grid, const dim3& block) {
          grid.z >= 1 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535;
 }
 
+// Shared memory of a multiprocessor by compute capability, in KB (CUDA C++ programming guide). A
+// block gets one less, but all of it before 8.0.
+bool set_device(cudaDeviceProp& properties, int capability, int multiprocessors) {
+  static const std::map<int, std::size_t> kShared = {{75, 64},   {80, 164},  {86, 100},  {87, 164},
+                                                     {89, 100},  {90, 228},  {100, 228}, {103, 228},
+                                                     {110, 228}, {120, 100}, {121, 100}};
+  const auto found = kShared.find(capability);
+  if (found == kShared.end()) return false;
+  properties.major = capability / 10;
+  properties.minor = capability % 10;
+  properties.multiProcessorCount = multiprocessors;
+  properties.sharedMemPerMultiprocessor = found->second << 10;
+  properties.sharedMemPerBlockOptin = (found->second - (capability < 80 ? 0 : 1)) << 10;
+  return true;
+}
+
 }  // namespace
 
 cudaDeviceProp& device_properties() {
@@ -47,16 +64,17 @@ cudaDeviceProp& device_properties() {
     std::strcpy(p.name, "SIMT runtime on the CPU");
     p.totalGlobalMem = device_memory().total;
     p.sharedMemPerBlock = kSharedWithoutAsking;
-    p.sharedMemPerBlockOptin = 163 << 10;
-    p.sharedMemPerMultiprocessor = 164 << 10;
-    p.major = 8;
-    p.multiProcessorCount = 3;
     p.warpSize = static_cast<int>(kWarp);
     p.maxThreadsPerBlock = static_cast<int>(kMostThreads);
     p.regsPerMultiprocessor = 65536;
+    set_device(p, 80, 3);
     return p;
   }();
   return properties;
+}
+
+bool pretend_device(int capability, int multiprocessors) {
+  return multiprocessors > 0 && set_device(device_properties(), capability, multiprocessors);
 }
 
 cudaError_t allocate_device(void** p, std::size_t bytes, bool checked) {
@@ -73,7 +91,7 @@ cudaError_t enqueue_launch(cudaStream_t stream, const void* kernel, Launch launc
       asked == state().shared_limit.end() ? kSharedWithoutAsking : asked->second;
   if (launch.shared_bytes > limit) return failed(cudaErrorInvalidValue);
   return enqueue(stream, [launch = std::move(launch)] {
-    if (state().fatal == cudaSuccess && !machine().run(launch)) {
+    if (state().fatal == cudaSuccess && !run_recorded(launch)) {
       state().fatal = cudaErrorLaunchFailure;
     }
   });
@@ -145,6 +163,29 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return failed(cudaErrorInvalidDevice);
   *properties = device_properties();
   return now_or_fatal();
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device != 0) return failed(cudaErrorInvalidDevice);
+  const cudaDeviceProp& properties = device_properties();
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = properties.multiProcessorCount;
+      return now_or_fatal();
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = properties.major;
+      return now_or_fatal();
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = properties.minor;
+      return now_or_fatal();
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      *value = static_cast<int>(properties.sharedMemPerMultiprocessor);
+      return now_or_fatal();
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(properties.sharedMemPerBlockOptin);
+      return now_or_fatal();
+  }
+  return failed(cudaErrorInvalidValue);
 }
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {

@@ -57,6 +57,13 @@ using cudaEvent_t = unet::simt::Event*;
 using cudaGraph_t = unet::simt::Graph*;
 using cudaGraphExec_t = unet::simt::Graph*;
 
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
+  cudaDevAttrMaxSharedMemoryPerMultiprocessor = 81,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
 struct cudaDeviceProp {
   char name[256];
   std::size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin, sharedMemPerMultiprocessor;
@@ -68,6 +75,10 @@ namespace unet::simt {
 // The emulated device: by default one that has what sm_80 has, and three multiprocessors, so that
 // even small tests fill it.
 cudaDeviceProp& device_properties();
+
+// Lets it be another: of a compute capability (80 for sm_80), with what shared memory that has, and
+// so many multiprocessors. False if the runtime knows no such capability.
+bool pretend_device(int capability, int multiprocessors);
 
 cudaError_t allocate_device(void** p, std::size_t bytes, bool checked);
 cudaError_t enqueue_launch(cudaStream_t stream, const void* kernel, Launch launch);
@@ -86,6 +97,7 @@ cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
 cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
@@ -114,6 +126,8 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = nullptr);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+// Of two events that have been reached: NaN, since no time passes here that means anything.
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned flags = 0);
@@ -136,9 +150,14 @@ cudaError_t launch_kernel(const char* name, void (*kernel)(Parameters...), dim3 
     const auto& of = *static_cast<const Call*>(parameters);
     std::apply(of.kernel, of.parameters);
   };
-  return enqueue_launch(
-      stream, reinterpret_cast<const void*>(kernel),
-      {name, grid, block, shared_bytes, UNET_SIMT_CHECKED, thread, std::move(call), sizeof(Call)});
+  const auto code = reinterpret_cast<const void*>(kernel);
+  const auto listed = [](const auto&... each) {
+    return std::vector<Argument>{{&each, sizeof each}...};
+  };
+  std::vector<Argument> places = std::apply(listed, call->parameters);
+  return enqueue_launch(stream, code,
+                        {name, grid, block, shared_bytes, UNET_SIMT_CHECKED, thread,
+                         std::move(call), sizeof(Call), code, std::move(places)});
 }
 
 }  // namespace unet::simt

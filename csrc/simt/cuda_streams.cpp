@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "simt/runtime_state.h"
 
 namespace unet::simt {
@@ -97,8 +99,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return now_or_fatal();
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new Event;
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = new Event{!(flags & cudaEventDisableTiming), nullptr};
   return now_or_fatal();
 }
 
@@ -118,6 +120,15 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (spoils_capture()) return failed(cudaErrorStreamCaptureUnsupported);
   state().waits += event->mark && !event->mark->is_reached;
   while (event->mark && !event->mark->is_reached) event->mark->stream->run_one();
+  return now_or_fatal();
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  for (const Event* event : {from, to}) {
+    if (!event->takes_time || !event->mark) return failed(cudaErrorInvalidResourceHandle);
+    if (!event->mark->is_reached) return failed(cudaErrorNotReady);
+  }
+  *milliseconds = std::numeric_limits<float>::quiet_NaN();
   return now_or_fatal();
 }
 

@@ -43,6 +43,7 @@ bool Machine::run(const Launch& launch) {
   }
   const DeviceAccess access;
   ++statistics.launches;
+  statistics.blocks_of[launch.name] += std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   launch_ = &launch;
   ended_ = false;
   launch_start = ++now;

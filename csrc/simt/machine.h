@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,6 +42,13 @@ struct Options {
 
 struct Statistics {
   std::uint64_t launches = 0, blocks = 0, switches = 0, barriers = 0, collectives = 0, accesses = 0;
+  std::map<std::string, std::uint64_t> blocks_of;  // of the launches of a name
+};
+
+// A parameter of a kernel, as its threads read it.
+struct Argument {
+  const void* data;
+  std::size_t bytes;
 };
 
 // A launch as the host asks for it. `thread` runs one thread of the kernel, with the arguments that
@@ -53,6 +61,8 @@ struct Launch {
   void (*thread)(void* parameters) = nullptr;
   std::shared_ptr<void> parameters;
   std::size_t parameter_bytes = 0;
+  const void* kernel = nullptr;     // its code
+  std::vector<Argument> arguments;  // within `parameters`
 };
 
 // Where a thread is.

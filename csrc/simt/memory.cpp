@@ -86,6 +86,10 @@ Allocation* allocation_of(const void* p) {
   return offset < mapped_bytes(found.bytes) + kPage ? &found : nullptr;
 }
 
+void for_allocations(const std::function<void(const Allocation&)>& visit) {
+  for (const auto& [begin, allocation] : allocations) visit(allocation);
+}
+
 bool is_on_device(const void* p, std::size_t bytes) {
   const Allocation* allocation = allocation_of(p);
   return allocation != nullptr && allocation->holds(p, bytes);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace unet::simt {
@@ -24,6 +25,7 @@ class Shadow {
   bool empty() const { return cells_.empty(); }
   // Cells of the bytes [offset, offset + count): [first, last].
   Cell* cells(std::size_t offset, std::size_t count, std::size_t& number);
+  const Cell& cell(std::size_t offset) const { return cells_[offset >> shift_]; }
 
  private:
   int shift_ = 2;
@@ -50,6 +52,9 @@ bool release(void* p);
 
 // The allocation that an address lies in, or null. `p` may lie past its end by up to a page.
 Allocation* allocation_of(const void* p);
+
+// All there are, by their addresses.
+void for_allocations(const std::function<void(const Allocation&)>& visit);
 
 // Whether [p, p + bytes) lies within one allocation.
 bool is_on_device(const void* p, std::size_t bytes);

@@ -24,6 +24,7 @@ struct Mark {
 };
 
 struct Event {
+  const bool takes_time;
   std::shared_ptr<Mark> mark;
 };
 

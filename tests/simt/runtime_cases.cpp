@@ -107,6 +107,23 @@ std::string events_order_streams() {
          expect(t.first() == 3, "the streams were not ordered");
 }
 
+std::string no_time_passes_between_events() {
+  Things t;
+  cudaEvent_t begin, end, timeless;
+  cudaEventCreateWithFlags(&begin, 0);
+  cudaEventCreateWithFlags(&end, 0);
+  cudaEventCreateWithFlags(&timeless, cudaEventDisableTiming);
+  float milliseconds = 0;
+  const auto never = cudaEventElapsedTime(&milliseconds, begin, end);
+  for (cudaEvent_t event : {begin, timeless, end}) cudaEventRecord(event, t.stream);
+  const auto early = cudaEventElapsedTime(&milliseconds, begin, end);
+  cudaStreamSynchronize(t.stream);
+  const auto measured = cudaEventElapsedTime(&milliseconds, begin, end);
+  return is(never, cudaErrorInvalidResourceHandle) + is(early, cudaErrorNotReady) +
+         is(cudaEventElapsedTime(&milliseconds, timeless, end), cudaErrorInvalidResourceHandle) +
+         is(measured, cudaSuccess) + expect(std::isnan(milliseconds), "there was a time");
+}
+
 std::string streams_without_events_are_not_ordered() {
   Things t;
   cudaStream_t other;
@@ -235,6 +252,7 @@ const std::map<std::string, std::string (*)()> kCases = {
     {"pageable memory is refused", pageable_memory_is_refused},
     {"wrong kinds of copies are refused", wrong_kinds_of_copies_are_refused},
     {"events order streams", events_order_streams},
+    {"no time passes between events", no_time_passes_between_events},
     {"streams without events are not ordered", streams_without_events_are_not_ordered},
     {"graphs replay", graphs_replay},
     {"allocation spoils a capture", allocation_spoils_a_capture},

@@ -29,6 +29,7 @@ def demo(
     ] = Path("unet-native-demo"),
     device: options.Device = "auto",
     gpu: options.Gpu = 0,
+    math: options.Math = "fp32",
     threads: options.Threads = 0,
 ) -> None:
     """Train, segment and evaluate on synthetic images that look like electron micrographs.
@@ -46,7 +47,7 @@ def demo(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: exists already; give another folder with -o")
     start = perf_counter()
-    context = context_of(device, gpu, threads)
+    context = context_of(device, gpu, threads, math)
     _make_set(output, "training", _TRAINING_SLICES, _TRAINING_SEED)
     images, labels = _make_set(output, "test", _TEST_SLICES, _TEST_SEED)
     _train(output, context)

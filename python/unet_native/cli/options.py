@@ -48,4 +48,12 @@ Device = Annotated[
         help="Where the network runs; auto: on the GPU if there is one that can be used.",
     ),
 ]
+Math = Annotated[
+    str,
+    typer.Option(
+        "--math",
+        metavar="fp32|tf32|bf16",
+        help="How a GPU multiplies in 3x3 convolutions: exactly, or on its tensor cores, rounded.",
+    ),
+]
 Gpu = Annotated[int, typer.Option("--gpu", min=0, help="Which GPU, counted from 0.")]

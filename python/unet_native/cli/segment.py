@@ -107,6 +107,7 @@ def segment(
     ] = False,
     device: options.Device = "auto",
     gpu: options.Gpu = 0,
+    math: options.Math = "fp32",
     threads: options.Threads = 0,
 ) -> None:
     """Segment images of any size with a trained network.
@@ -124,7 +125,7 @@ def segment(
     from unet_native.model_file import Model
 
     _refuse_average(average)
-    context = context_of(device, gpu, threads)
+    context = context_of(device, gpu, threads, math)
     algorithm = "direct" if exact else "auto"
     model = Model.load(run, context=context, tile=tile, algorithm=algorithm, average=average)
     given = {"threshold": threshold, "min_size": min_size, "depth": waist}

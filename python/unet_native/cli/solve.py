@@ -25,6 +25,7 @@ def solve(
     algorithm: str,
     device: str,
     gpu: int,
+    math: str,
     threads: int,
     sigint_effect: str,
     sighup_effect: str,
@@ -62,7 +63,7 @@ def solve(
             observer=log,
             plan="lean",
             algorithm=algorithm,
-            context=context_of(device, gpu, threads),
+            context=context_of(device, gpu, threads, math),
         )
     except (ValueError, MemoryError) as error:
         if isinstance(error, UserError):

@@ -170,6 +170,7 @@ def train(
     ] = "snapshot",
     device: options.Device = "auto",
     gpu: options.Gpu = 0,
+    math: options.Math = "fp32",
     threads: options.Threads = 0,
 ) -> int | None:
     """Train a network.
@@ -216,6 +217,7 @@ def train(
             algorithm=algorithm or "auto",
             device=device,
             gpu=gpu,
+            math=math,
             threads=threads,
             sigint_effect=sigint_effect,
             sighup_effect=sighup_effect,
@@ -284,7 +286,7 @@ def train(
         settings,
         weights=model,
         resume=resume,
-        context=context_of(device, gpu, threads),
+        context=context_of(device, gpu, threads, math),
         source=source,
         check=check,
     )

@@ -10,7 +10,8 @@ and must already lie that way: make it with :func:`empty`, :func:`empty_filter` 
 Gradients of parameters are added to the arrays given, as in Caffe, unless ``accumulate=False``;
 without arrays, new ones are returned.
 
-``context`` says where a call runs (:class:`Context`: device, threads, instruction set); None is the
+``context`` says where a call runs (:class:`Context`: device, threads, instruction set, and the
+arithmetic of products: ``math`` "fp32", or on tensor cores "tf32" or "bf16"); None is the
 CPU with all cores this process may use. Results do not depend on the number of threads.
 
 A wrong dtype, shape or layout raises ``ValueError`` with the op's name and both shapes.

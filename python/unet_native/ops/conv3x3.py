@@ -33,7 +33,9 @@ def conv3x3_forward(
 
     algorithm: "direct" sums in one fixed order per element, whatever the tile position;
     "winograd" is F(4x4,3x3), several times faster and about 1e-5 (of the largest magnitude) less
-    exact; "auto" picks winograd from 16 channels on. `out` must not overlap `bottom`.
+    exact; "auto" picks winograd from 16 channels on. A GPU multiplies matrices in the context's
+    `math` whatever the algorithm; all but "direct" may split a sum there, by shape and device.
+    `out` must not overlap `bottom`.
     Raises ValueError for shapes that do not fit or a bottom below 3x3 pixels.
     Source: Caffe conv_layer.cpp; Lavin and Gray 2015 (Winograd).
     """

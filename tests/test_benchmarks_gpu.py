@@ -1,0 +1,479 @@
+"""python -m benchmarks.gpu where there is no GPU.
+
+The checks on the SIMT runtime, the peer that compiles, the page of a made-up measurement, and the
+roofline against its formulas.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from benchmarks.bench_growth import flop
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import check, cudnn, machine, network, page, race, roofline, whole
+from benchmarks.gpu.cases import Call, cases
+from benchmarks.gpu.clock import Clock, Recorded
+from benchmarks.gpu.gpus import GPUS, known
+from benchmarks.gpu.operands import blob, filters, hashed, memory
+from benchmarks.peers.problem import Problem
+from places import assert_no_findings, devices
+from unet_native import ops
+
+on_simt = pytest.mark.skipif("cuda-simt" not in devices(), reason="needs the SIMT runtime")
+SMALL = ["--device", "cuda-simt", "--tile", "188", "--width", "1"]
+
+
+def named(name):
+    return next(case for case in cases(188, 2) if case.name == name)
+
+
+# --- the command ---
+
+
+@on_simt
+def test_checks_run_without_a_gpu_and_nothing_is_timed(tmp_path, capsys):
+    report = tmp_path / "measured.json"
+    page_file = tmp_path / "gpu.md"
+    assert command.main([*SMALL, "--json", str(report), "--output", str(page_file)]) == 0
+    said = capsys.readouterr().out
+    assert "nothing was timed: cuda-simt is no GPU" in said
+    assert not page_file.exists()
+    checks = json.loads(report.read_text())["checks"]
+    assert f"all {len(checks)} checks passed" in said
+    assert {"network scores", "conv_u0d-score backward_weights", "adam update"} <= {
+        found["case"] for found in checks
+    }
+    assert all(found["repeats"] for found in checks)
+    assert_no_findings()
+
+
+def test_without_a_gpu_one_sentence_says_how_to_get_there(capsys):
+    if "cuda" in devices() and not machine.obstacle("cuda", 0):
+        pytest.skip("there is a GPU")
+    assert command.main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err == f"python -m benchmarks.gpu: {machine.obstacle('cuda', 0)}\n"
+    assert any(word in said.err for word in ("UNET_NATIVE_CUDA", "driver"))
+
+
+def test_a_device_that_is_none_is_refused(capsys):
+    assert command.main(["--device", "tpu"]) == 2
+    assert 'unknown device "tpu"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        ([], "device", "cuda"),
+        (["--quick"], "quick", True),
+        (["--math", "tf32", "--math", "fp32"], "math", ["tf32", "fp32"]),
+        (["--gpu", "1"], "gpu", 1),
+        (["--no-cudnn"], "no_cudnn", True),
+    ],
+)
+def test_options(given, name, value):
+    assert getattr(command.parser().parse_args(given), name) == value
+
+
+def test_an_unknown_math_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.parser().parse_args(["--math", "fp8"])
+    assert stopped.value.code == 2
+    assert "fp8" in capsys.readouterr().err
+
+
+# --- checks ---
+
+
+def test_relative_error():
+    assert check.relative_error(np.array([1.0, 2.5]), np.array([1.0, 2.0])) == 0.25
+    assert check.relative_error(np.zeros(2), np.zeros(2)) == 0
+    assert check.relative_error(np.array([np.nan, 2.0]), np.array([1.0, 2.0])) == math.inf
+    assert check.relative_error(np.ones(2), np.zeros(2)) == math.inf
+
+
+def _spoilt(case, spoil):
+    """The same case, with `spoil(results)` done after it where it does not run on the CPU."""
+
+    def make(context):
+        call = case.make(context)
+        if context.device == "cpu":
+            return call
+
+        def run():
+            call.run()
+            spoil(call.results)
+
+        return Call(run, call.results)
+
+    return replace(case, make=make)
+
+
+@on_simt
+def test_a_wrong_result_is_found():
+    contexts = {"fp32": ops.Context(device="cuda-simt")}
+
+    def spoil(results):  # a launch, so that it is recorded as well
+        top = results["top"]
+        ops.relu_forward(top, negative_slope=1.001, out=top, context=contexts["fp32"])
+
+    case = named("conv_d1a-b forward")
+    (good,) = check.check([case], contexts, lambda _: None)
+    (wrong,) = check.check([_spoilt(case, spoil)], contexts, lambda _: None)
+    assert good.is_good
+    assert not wrong.is_good
+    assert 1e-4 < wrong.error < 2e-3
+    assert str(wrong).startswith("WRONG: conv_d1a-b forward, fp32")
+
+
+@on_simt
+def test_a_result_that_does_not_repeat_is_found():
+    contexts, made = {"fp32": ops.Context(device="cuda-simt")}, []
+
+    def spoil(results):
+        made.append(results)
+        slope = 1 + 2.0**-20 * len(made)
+        ops.relu_forward(
+            results["top"], negative_slope=slope, out=results["top"], context=contexts["fp32"]
+        )
+
+    (found,) = check.check([_spoilt(named("conv_d1a-b forward"), spoil)], contexts, lambda _: None)
+    assert found.error < 1e-4
+    assert not found.repeats
+    assert not found.is_good
+
+
+def test_a_failed_check_ends_the_command_before_anything_is_timed(monkeypatch, capsys):
+    wrong = check.Finding("conv", "fp32", 1.0, True)
+    monkeypatch.setattr(check, "check", lambda *_: [wrong])
+    monkeypatch.setattr(command.whole, "check", lambda *_: [])
+    monkeypatch.setattr(machine, "obstacle", lambda *_: "")
+    monkeypatch.setattr(check, "contexts", lambda *_: ({"fp32": ops.Context()}, []))
+    monkeypatch.setattr(command, "_timed", lambda *_: pytest.fail("timed"))
+    assert command.main([]) == 1
+    assert "1 of 1 checks failed; nothing was timed" in capsys.readouterr().err
+
+
+# --- the race, without time ---
+
+
+@on_simt
+def test_the_clock_counts_repetitions_and_launches_what_was_recorded():
+    context = ops.Context(device="cuda-simt")
+    case = named("sgd update")
+    once, more = case.make(context), case.make(context)
+    once.run()
+    seconds = Clock(context, flushed=1 << 10).seconds(Recorded(more.run, context), 3)
+    assert len(seconds) == 3
+    assert all(map(math.isnan, seconds))  # no time passes on the SIMT runtime
+    reference = case.make(ops.Context())
+    for _ in range(4):  # one to warm up
+        reference.run()
+    np.testing.assert_allclose(
+        more.results["history"].copy(), reference.results["history"], rtol=1e-5, atol=1e-6
+    )
+
+
+class Peer:
+    """Takes a second for everything, and computes what the CPU does times `factor`."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def prepare(self, case, _):
+        call = case.make(ops.Context())
+        call.run()
+        result = next(iter(call.results.values())) * self.factor
+        sample = cudnn.sampled(memory(result).reshape(-1)).tolist()
+        return {
+            "sample": sample, "layout": "NHWC", "algorithm": 1, "workspace": 0, "repeats": True
+        }  # fmt: skip
+
+    def seconds(self, repeats):
+        return [1.0] * repeats
+
+
+@on_simt
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_a_peer_that_computes_something_else_is_not_raced(factor, monkeypatch):
+    monkeypatch.setattr(race, "Clock", partial(Clock, flushed=1 << 10))
+    contexts = {"fp32": ops.Context(device="cuda-simt")}
+    options = {"repeats": 2, "turns": 2, "say": lambda _: None}
+    for name in ("conv_d1a-b backward_weights", "upconv_u1d_u0a forward"):
+        (row,) = race.race([named(name)], contexts, Peer(factor), None, **options)
+        assert (race.CUDNN in row["seconds"]) == (factor == 1.0)
+        assert ("computes something else" in row["notes"][race.CUDNN]) == (factor != 1.0)
+    (row,) = race.race([named("relu_d0b backward")], contexts, Peer(factor), None, **options)
+    assert list(row["seconds"]) == [race.OURS]
+
+
+class WholePeer:
+    """In PyTorch's place: scores that are ours times `factor`."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def set_math(self, _):
+        pass
+
+    def step(self, problem, _):
+        return whole.step(problem, ops.Context())
+
+    def forward(self, problem, _):
+        run = whole.forward(problem, ops.Context())
+        return lambda: run() * self.factor
+
+
+@on_simt
+@pytest.mark.parametrize("factor", [1, 1.01])
+def test_the_whole_network_is_run_in_every_mode(factor, monkeypatch):
+    monkeypatch.setattr(whole, "IMAGE", 8)
+    contexts = {"fp32": ops.Context(device="cuda-simt")}
+    rows = whole.race(Problem(188, 1), contexts, WholePeer(factor), repeats=1, say=lambda _: None)
+    step, forward, segmentation = rows
+    assert list(step["seconds"]) == ["unet_native", "unet_native, not replayed", "PyTorch"]
+    assert (race.PYTORCH in forward["seconds"]) == (factor == 1)
+    assert (race.PYTORCH in forward["notes"]) == (factor != 1)
+    assert segmentation["mode"] == "segmentation of 8x8"
+    assert_no_findings()
+
+
+# --- cuDNN's program ---
+
+
+def test_up_convolutions_are_asked_for_as_convolutions():
+    layers = {layer.name: layer for layer in network.convolutions()}
+    plain, up = layers["conv_d1a-b"], layers["upconv_u1d_u0a"]
+    wanted = "prepare tf32 backward_data 1 64 284 284 128 3 1 plain"
+    assert cudnn.request(plain, "backward_data", "tf32") == wanted
+    wanted = "prepare fp32 backward_data 1 64 392 392 128 2 2 transposed"
+    assert cudnn.request(up, "forward", "fp32") == wanted
+
+
+@pytest.fixture(scope="module")
+def headers():
+    try:
+        return cudnn.cuda_runtime()
+    except cudnn.CudnnError as error:
+        pytest.skip(str(error))
+
+
+def test_its_operands_are_ours(headers, tmp_path):
+    """The hash, bfloat16 and the orders of the axes, compiled and compared with numpy."""
+    source = tmp_path / "operands.cpp"
+    source.write_text(
+        """#include "cudnn_operand.h"
+        #include <cstdio>
+        int main() {
+          for (int i = 0; i < 100; ++i) std::printf("%.9g %.9g\\n", hashed(i, 3),
+                                                    from_bf16(to_bf16(hashed(i, 3))));
+          for_each_element({2, 3, 4, 5}, "2310", "0231", [](std::size_t kept, std::size_t there) {
+            std::printf("%zu %zu\\n", kept, there);
+          });
+        }"""
+    )
+    program = tmp_path / "operands"
+    include, runtime = headers
+    command = ["g++", "-std=c++17", f"-I{cudnn.SOURCE.parent}", f"-I{include}", str(source)]
+    subprocess.run([*command, "-o", program, runtime, "-ldl", "-lpthread", "-lrt"], check=True)
+    lines = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split("\n")
+    numbers = np.array([line.split() for line in lines[:100]], np.float32)
+    mine = hashed(100, 3)
+    np.testing.assert_array_equal(numbers[:, 0], mine)
+    error = np.abs(numbers[:, 1] - mine) / np.abs(mine)
+    assert 0 < error.max() <= 2.0**-8
+    places = np.array([line.split() for line in lines[100:220]], int)
+    order = np.arange(120).reshape(2, 4, 5, 3).transpose(0, 3, 1, 2)  # by K, C, R, S
+    np.testing.assert_array_equal(places[:, 0], np.arange(120))
+    np.testing.assert_array_equal(places[:, 1], order.transpose(2, 3, 1, 0).ravel())
+
+
+def test_it_compiles_for_the_library_and_says_that_there_is_no_gpu(tmp_path):
+    try:
+        cudnn.library()
+    except cudnn.CudnnError as error:
+        pytest.skip(str(error))
+    program = cudnn.compile_program(tmp_path)
+    library, _ = cudnn.library()
+    asked = subprocess.run([program, library, "version"], capture_output=True, text=True)
+    assert int(asked.stdout) >= 90000
+    if machine.obstacle("cuda", 0):
+        with pytest.raises(cudnn.CudnnError, match="cudaSetDevice"):
+            cudnn.Cudnn(program, 0)
+
+
+def test_without_cudnn_a_sentence_says_how_to_install_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDNN_HOME", raising=False)
+    monkeypatch.setattr(cudnn, "_PACKAGES", tmp_path)
+    monkeypatch.setattr(cudnn, "_cuda_homes", lambda: iter([tmp_path]))
+    with pytest.raises(cudnn.CudnnError, match="--install-cudnn"):
+        cudnn.library()
+
+
+def test_operands_lie_as_the_project_keeps_them():
+    np.testing.assert_array_equal(memory(blob((1, 3, 4, 5), 1)).ravel(), hashed(60, 1))
+    for transposed in (False, True):
+        weight = filters((3, 4, 2, 2), 2, transposed=transposed)
+        flat = memory(weight)
+        np.testing.assert_array_equal(flat.ravel(), hashed(48, 2))
+        assert flat.shape == ((2, 2, 3, 4) if transposed else (2, 2, 4, 3))
+    assert -1 <= hashed(10000, 1).min() < -0.99 < 0.99 < hashed(10000, 1).max() < 1
+    assert abs(hashed(10000, 1).mean()) < 0.02
+
+
+# --- the page ---
+
+
+def measurement():
+    """Made up: ours takes 2 ms in each pass of a layer, cuDNN 1.5 ms."""
+    layers = [
+        {
+            "layer": "conv_d1a-b", "op": "conv3x3", "pass": name, "shape": "64 -> 128, 284",
+            "math": "fp32", "flop": 4e10, "traffic": 6e7, "notes": {"cuDNN": "NHWC 1, 0 MB"},
+            "seconds": {"unet_native": 2e-3, "cuDNN": 1.5e-3, "PyTorch": 3e-3},
+            "spread": {},
+        }
+        for name in network.PASSES
+    ]  # fmt: skip
+    layers.append(
+        {
+            "layer": "sgd", "op": "sgd", "pass": "update", "shape": "31, 1", "math": "fp32",
+            "flop": 0, "traffic": 620e6, "notes": {}, "spread": {},
+            "seconds": {"unet_native": 1e-3},
+        }
+    )  # fmt: skip
+    step = {"unet_native": 0.05, "PyTorch": 0.06}
+    return {
+        "machine": {"GPU": "NVIDIA A100-SXM4-80GB", "driver": "580.1", "SM clock": "1410 MHz"},
+        "peers": {"cuDNN": {"cudnn": 92801}},
+        "tile": 572,
+        "width": 64,
+        "repeats": 30,
+        "turns": 3,
+        "remarks": ["without PyTorch: it was made up"],
+        "checks": [
+            {"case": "a", "math": "fp32", "error": 1e-6, "repeats": True},
+            {"case": "b", "math": "fp32", "error": 3e-6, "repeats": True},
+        ],
+        "layers": layers,
+        "whole": [
+            {
+                "mode": "step", "math": "fp32", "seconds": step,
+                "spread": {name: [value, value] for name, value in step.items()}, "notes": {},
+            }
+        ],
+    }  # fmt: skip
+
+
+def test_the_page_says_what_was_measured():
+    text = page.page(measurement())
+    # 4e10 / 2 ms = 20 TFLOP/s; 4e10 / 19.5e12 / 2 ms = 103 %; 1.5 / 2; 3 / 2
+    assert (
+        "| conv_d1a-b | forward | 64 -> 128, 284 | 2.000 | 20.0 | 103% | 1.500 | 0.75 | "
+        "NHWC 1, 0 MB | 1.50 |"
+    ) in text
+    assert "| sgd | update | 31, 1 | 1.000 |  | 30% |  |  |  |  |" in text
+    assert "| step | fp32 | PyTorch | 60.0 | 60.0 - 60.0 | 1.20 |" in text
+    assert "| fp32 | 2 | 3.0e-06 | b |" in text
+    assert "- SM clock: 1410 MHz" in text
+    assert "- without PyTorch: it was made up" in text
+
+
+def test_a_missed_target_is_printed_as_such():
+    said = page.verdicts(measurement())
+    assert [line.rpartition(" ")[2] for line in said] == ["MISSED"] * 3 + ["met"]
+    assert "3x3 convolutions, forward, fp32" in said[0]
+    assert "0.75, wanted 0.80, MISSED" in said[0]
+    assert "1.20, wanted 1.00, met" in said[3]
+    faster = measurement()
+    for row in faster["layers"]:
+        row["seconds"]["unet_native"] /= 2
+    assert all(line.endswith("met") for line in page.verdicts(faster))
+
+
+def test_an_unknown_gpu_has_no_roof():
+    measured = measurement()
+    measured["machine"]["GPU"] = "A GPU of tomorrow"
+    assert "| 2.000 | 20.0 |  | 1.500 |" in page.page(measured)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "A100"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA L40S", None),
+        ("NVIDIA GeForce RTX 4090 D", "RTX 4090"),
+    ],
+)
+def test_gpus_are_known_by_name(name, key):
+    found = known(name)
+    assert (found.key if found else None) == key
+
+
+# --- the roofline ---
+
+
+def test_layers_are_those_of_the_network():
+    net = Problem(572, 64).net(fill=False)
+    shapes = net.plan.shapes
+    layers = [layer for layer in net.layers if layer.type in ("Convolution", "Deconvolution")]
+    for mine, layer in zip(network.convolutions(), layers, strict=True):
+        bottom, top = shapes[layer.spec.bottom[0]], shapes[layer.spec.top[0]]
+        found = (mine.name, mine.ic, mine.oc, mine.size, mine.top_size)
+        assert found == (layer.name, bottom[1], top[1], bottom[2], top[2])
+    assert network.parameters() == sum(param.inner.count for param in net.parameters)
+
+
+def test_operations_of_the_network():
+    layers = network.convolutions()
+    forward = sum(layer.flop for layer in layers)
+    assert forward == flop(572, 64)
+    threes = sum(layer.flop for layer in layers if layer.op == "conv3x3")
+    assert threes / 1e9 == pytest.approx(289.6, abs=0.05)
+    assert 3 * forward / 1e9 == pytest.approx(903, abs=0.5)
+    first = layers[0].flop
+    assert sum(layer.flop for layer, _ in network.step_passes()) == 3 * forward - first
+
+
+def test_least_traffic():
+    layer = network.convolutions()[1]
+    # 64 maps of 570 pixels in, 64 of 568 out, 9 * 64 * 64 weights
+    assert layer.traffic == 4 * (64 * 570**2 + 64 * 568**2 + 9 * 64 * 64)
+    moves = {(move.name, move.pass_name): move.traffic for move in network.movements()}
+    assert moves["pool_d0c-1a", "forward"] == 4 * 64 * (568**2 + 284**2)
+    assert moves["pool_d0c-1a", "backward"] == 4 * 64 * (2 * 568**2 + 284**2 + 392**2)
+    assert moves["crop_d0c-d0cc", "forward"] == 4 * 64 * 2 * 392**2
+    assert moves["loss", "forward"] == 4 * 388**2 * (2 + 2 + 1 + 1)
+    assert moves["sgd", "update"] == 4 * 5 * network.parameters()
+
+
+def test_the_longer_of_both_is_the_limit():
+    a100 = GPUS[0]
+    assert a100.ideal_seconds(19.5e12, 1, "fp32") == 1
+    assert a100.ideal_seconds(1, 2039e9, "bf16") == 1
+    assert not a100.is_bound_by_memory(156e12, 2038e9, "tf32")
+    assert a100.is_bound_by_memory(156e12, 2040e9, "tf32")
+    seconds = roofline.part_seconds(a100, "fp32")
+    assert sum(seconds[name] for name in network.PASSES) > 902.19e9 / 19.5e12
+    assert seconds["the rest"] == pytest.approx(
+        sum(move.traffic for move in network.movements()) / 2039e9
+    )
+
+
+def test_the_page_of_the_roofline_is_the_one_that_is_computed():
+    assert roofline.PAGE.read_text(encoding="utf-8") == roofline.page(), (
+        "out of date: run python -m benchmarks.gpu.roofline"
+    )
+    assert roofline.FIGURE.exists()
