@@ -104,8 +104,11 @@ def specialise(head: str, entry: str, arguments: list[Argument]) -> Specialised:
             raise ValueError(f"parameter {name} has {size} bytes, not {len(argument.data)}")
         by_name[name] = argument
 
+    body, addresses = _without_addresses(body)
+
     def constants(load: re.Match[str]) -> str:
         kind, registers, name, offset = load.groups()
+        name = addresses.get(name, name)
         size = int(kind[1:]) // 8
         lines = []
         for i, register in enumerate(registers.strip("{}").split(",")):
@@ -118,13 +121,26 @@ def specialise(head: str, entry: str, arguments: list[Argument]) -> Specialised:
             lines.append(f"mov.{'u16' if size == 1 else kind} {register}, {value};")
         return "\n\t".join(lines)
 
-    load = r"ld\.param(?:\.v\d)?\.(\w+)\s+(\{[^}]*\}|%\w+), \[(\w+)(?:\+(\d+))?\];"
+    load = r"ld\.param(?:\.v\d)?\.(\w+)\s+(\{[^}]*\}|%\w+), \[([\w%]+)(?:\+(\d+))?\];"
     body, count = re.subn(load, constants, body)
-    if "_param_" in body or not count:
+    left = "|".join(["_param_", *(rf"{register}\b" for register in addresses)])
+    if re.search(left, body) or not count:
         raise ValueError("a parameter is used otherwise than by ld.param")
     pointers = list(dict.fromkeys(p for a in arguments for p in a.pointers.values()))
     parameters = ",\n".join(f"\t.param .u64 {name}" for name in pointers)
     return Specialised(f"{head}.visible .entry kernel(\n{parameters}\n{body}", pointers)
+
+
+def _without_addresses(body: str) -> tuple[str, dict[str, str]]:
+    """Without moves of a parameter's address, and whose address each register was to hold."""
+    addresses: dict[str, str] = {}
+    for move, register, source in re.findall(r"(mov\.[bu]64\s+(%rd\d+), ([\w%]+);\n)", body):
+        name = source if "_param_" in source else addresses.get(source)
+        written = re.findall(rf"^\t[\w.]+\s+{register},", body, flags=re.MULTILINE)
+        if name and len(written) == 1:
+            addresses[register] = name
+            body = body.replace(move, "\n")
+    return body, addresses
 
 
 # --- proofs ---

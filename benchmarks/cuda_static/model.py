@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +54,14 @@ class Figures:
 
 
 def sources() -> list[str]:
-    """The files that hold kernels."""
-    files = sorted(CUDA.glob("*.cu"))
-    return [file.stem for file in files if "__global__" in file.read_text(encoding="utf-8")]
+    """The files of kernels, their own or those of a header of cuda/."""
+
+    def has_kernels(path: Path) -> bool:
+        text = path.read_text(encoding="utf-8")
+        headers = re.findall(r'#include "cuda/(\w+\.h)"', text)
+        return "__global__" in text or any(has_kernels(CUDA / header) for header in headers)
+
+    return [path.stem for path in sorted(CUDA.glob("*.cu")) if has_kernels(path)]
 
 
 def compiled(path: Path, architecture: int, folder: Path) -> Compiled:
