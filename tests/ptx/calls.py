@@ -8,9 +8,8 @@ wide and narrow blobs, every option that picks another kernel.
 from __future__ import annotations
 
 import functools
-import inspect
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from unet_native.ops import Context
 #: relative to the largest magnitude. All others must agree in the bits.
 TOLERANCE = {"softmax": 1e-6, "softmax_loss": 2e-6}
 
-#: Ops that have kernels of other precisions, in builds whose contexts have them.
+#: Ops that have kernels for tensor cores, and a plan that chooses tiles.
 ON_TENSOR_CORES = {"conv3x3"}
 
 Shape = tuple[int, ...]
@@ -139,6 +138,7 @@ _FEW_OUTPUTS = [(1, ic, 3, 5, oc) for ic in (20, 23) for oc in (1, 2, 3, 7, 16)]
 _FEW_OUTPUTS += [(1, 12, 4, 5, 20), (1, 11, 4, 5, 21)]
 # Tiles of 128 columns are for those who fill a device with them.
 _WIDE = [(1, 4, 2, 3, 16900), (1, 3, 2, 3, 16901), (1, 16900, 2, 3, 4), (1, 16901, 2, 3, 33)]
+_TILES = [(1, 20, 12, 14, 124), (1, 124, 10, 12, 20), (1, 28, 9, 4, 124)]
 CALLS: dict[str, tuple[Call, list[Shape], list[Shape]]] = {
     "adam": (_adam, _FEW, BLOBS),
     "conv1x1": (_conv1x1, [*_FEW_LAYERS[2:], *_FEW_OUTPUTS], [*_FULL_LAYERS, *_WIDE]),
@@ -155,25 +155,30 @@ CALLS: dict[str, tuple[Call, list[Shape], list[Shape]]] = {
 }
 
 
-def _contexts(op: str) -> Iterator[Context]:
-    """Of the SIMT runtime with its checker, which knows what was written."""
-    yield Context(device="cuda-simt-checked")
-    if op in ON_TENSOR_CORES and "math" in (inspect.getdoc(Context.__init__) or ""):
-        for math in ("tf32", "bf16"):
-            yield Context(device="cuda-simt-checked", math=math)
+def _every_case(op: str, full: bool) -> None:
+    """On the SIMT runtime with its checker, which knows what was written."""
+    call, few, more = CALLS[op]
+    for math in ("fp32", "tf32", "bf16") if op in ON_TENSOR_CORES else ("fp32",):
+        context = Context(device="cuda-simt-checked", math=math)
+        for shape in [*few, *more] if full else few:
+            call(context, shape)
+        if full and op in ON_TENSOR_CORES:  # each tile is for devices of another size
+            for multiprocessors in (1, 2, 4):
+                _core.simt_device(multiprocessors=multiprocessors)
+                for shape in _TILES:
+                    call(context, shape)
+            _core.simt_device()
 
 
 @functools.cache
 def launches_of(op: str, full: bool) -> list[Launch]:
     """What the SIMT runtime has recorded of an op's calls."""
-    call, few, more = CALLS[op]
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "launches"
         _core.simt_record(str(record))
         try:
-            for context in _contexts(op):
-                for shape in [*few, *more] if full else few:
-                    call(context, shape)
+            _every_case(op, full)
         finally:
             _core.simt_record("")
+            _core.simt_device()
         return read_launches(record)
