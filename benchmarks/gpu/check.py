@@ -42,17 +42,13 @@ class Finding:
 
 
 def contexts(device: str, gpu: int, maths: Sequence[str]) -> tuple[dict[str, Context], list[str]]:
-    """A context for each math that the device and this build have, and why others are left out."""
+    """A context for each math that the device has, and why others are left out."""
     found, left_out = {}, []
     for math in maths:
         try:
             found[math] = Context(device=device, gpu=gpu, math=math)
-        except (TypeError, ValueError) as error:
-            if math == "fp32":
-                found[math] = Context(device=device, gpu=gpu)
-            else:
-                why = error if isinstance(error, ValueError) else "this build has fp32 only"
-                left_out.append(f"{math} left out: {why}")
+        except ValueError as error:
+            left_out.append(f"{math} left out: {error}")
     return found, left_out
 
 
