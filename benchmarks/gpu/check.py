@@ -84,10 +84,13 @@ def _compare(case: Case, math: str, context: Context, expected: dict[str, NDArra
     )
 
 
-def relative_error(actual: NDArray, expected: NDArray) -> float:
-    """Largest difference over the largest magnitude expected; infinite if a NaN is among them."""
+def relative_error(actual: NDArray, expected: NDArray, *, floor: float = 0.0) -> float:
+    """Largest difference over the largest magnitude expected; infinite if a NaN is among them.
+
+    floor: the least magnitude that counts, that of what the results were made of
+    """
     error = np.abs(actual.astype(np.float64) - expected).max(initial=0.0)
-    largest = np.abs(expected, dtype=np.float64).max(initial=0.0)
+    largest = max(floor, np.abs(expected, dtype=np.float64).max(initial=0.0))
     if error == 0:
         return 0.0
     return float(error / largest) if np.isfinite(error) and largest > 0 else float("inf")
