@@ -27,7 +27,18 @@ from places import assert_no_findings, devices
 from unet_native import ops
 
 on_simt = pytest.mark.skipif("cuda-simt" not in devices(), reason="needs the SIMT runtime")
-SMALL = ["--device", "cuda-simt", "--tile", "188", "--width", "1"]
+SMALL = [
+    "--device",
+    "cuda-simt",
+    "--tile",
+    "188",
+    "--width",
+    "1",
+    "--math",
+    "fp32",
+    "--math",
+    "tf32",
+]
 
 
 def named(name):
@@ -96,6 +107,7 @@ def test_an_unknown_math_is_refused(capsys):
 
 def test_relative_error():
     assert check.relative_error(np.array([1.0, 2.5]), np.array([1.0, 2.0])) == 0.25
+    assert check.relative_error(np.array([1.0, 2.5]), np.array([1.0, 2.0]), floor=5) == 0.1
     assert check.relative_error(np.zeros(2), np.zeros(2)) == 0
     assert check.relative_error(np.array([np.nan, 2.0]), np.array([1.0, 2.0])) == math.inf
     assert check.relative_error(np.ones(2), np.zeros(2)) == math.inf
@@ -311,6 +323,12 @@ def test_it_compiles_for_the_library_and_says_that_there_is_no_gpu(tmp_path):
             cudnn.Cudnn(program, 0)
 
 
+def test_versions_are_told_as_people_write_them():
+    peer = object.__new__(cudnn.Cudnn)  # without a program
+    peer.facts = {"cudnn": 92801, "runtime": 13000, "driver": 12090}
+    assert peer.version == "9.28.1, CUDA runtime 13.0, driver for CUDA 12.9"
+
+
 def test_without_cudnn_a_sentence_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.delenv("CUDNN_HOME", raising=False)
     monkeypatch.setattr(cudnn, "_PACKAGES", tmp_path)
@@ -354,7 +372,7 @@ def measurement():
     step = {"unet_native": 0.05, "PyTorch": 0.06}
     return {
         "machine": {"GPU": "NVIDIA A100-SXM4-80GB", "driver": "580.1", "SM clock": "1410 MHz"},
-        "peers": {"cuDNN": {"cudnn": 92801}},
+        "peers": {"cuDNN": "9.28.1"},
         "tile": 572,
         "width": 64,
         "repeats": 30,

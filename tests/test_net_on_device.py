@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -187,6 +188,24 @@ def test_parameters_are_shared_on_one_device_only(device):
     cpu = Net(small_spec("fig1"), seed=4)
     with pytest.raises(ValueError, match="lie on cpu"):
         Net(small_spec("fig1"), "TEST", params_of=cpu, context=device)
+
+
+def test_an_abandoned_net_does_not_spoil_a_recording(device, monkeypatch):
+    solver = solver_of(device)
+    solver.step(1)
+    abandoned, launch, thresholds = [solver_of(device)], solver._replay._launch, gc.get_threshold()
+
+    def launch_among_garbage():
+        abandoned.clear()
+        gc.set_threshold(1)
+        launch()
+
+    monkeypatch.setattr(solver._replay, "_launch", launch_among_garbage)
+    try:
+        solver.step(2)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert replayed(solver)
 
 
 def test_pycaffes_mode_decides_where_nets_go(device, monkeypatch):

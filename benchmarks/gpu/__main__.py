@@ -122,7 +122,7 @@ def _timed(
         )
         facts = machine.facts(options.gpu)
         networks = whole.race(problem, contexts, eager, repeats=repeats, say=_say_row)
-        versions = {race.CUDNN: library.facts} if library else {}
+        versions = {race.CUDNN: library.version} if library else {}
         versions |= {race.PYTORCH: eager.version} if eager else {}
     return {
         "machine": facts,

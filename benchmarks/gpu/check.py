@@ -42,17 +42,13 @@ class Finding:
 
 
 def contexts(device: str, gpu: int, maths: Sequence[str]) -> tuple[dict[str, Context], list[str]]:
-    """A context for each math that the device and this build have, and why others are left out."""
+    """A context for each math that the device has, and why others are left out."""
     found, left_out = {}, []
     for math in maths:
         try:
             found[math] = Context(device=device, gpu=gpu, math=math)
-        except (TypeError, ValueError) as error:
-            if math == "fp32":
-                found[math] = Context(device=device, gpu=gpu)
-            else:
-                why = error if isinstance(error, ValueError) else "this build has fp32 only"
-                left_out.append(f"{math} left out: {why}")
+        except ValueError as error:
+            left_out.append(f"{math} left out: {error}")
     return found, left_out
 
 
@@ -88,10 +84,13 @@ def _compare(case: Case, math: str, context: Context, expected: dict[str, NDArra
     )
 
 
-def relative_error(actual: NDArray, expected: NDArray) -> float:
-    """Largest difference over the largest magnitude expected; infinite if a NaN is among them."""
+def relative_error(actual: NDArray, expected: NDArray, *, floor: float = 0.0) -> float:
+    """Largest difference over the largest magnitude expected; infinite if a NaN is among them.
+
+    floor: the least magnitude that counts, that of what the results were made of
+    """
     error = np.abs(actual.astype(np.float64) - expected).max(initial=0.0)
-    largest = np.abs(expected, dtype=np.float64).max(initial=0.0)
+    largest = max(floor, np.abs(expected, dtype=np.float64).max(initial=0.0))
     if error == 0:
         return 0.0
     return float(error / largest) if np.isfinite(error) and largest > 0 else float("inf")

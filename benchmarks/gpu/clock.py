@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from unet_native._core import DeviceEvent, DeviceGraph, device_clear, device_wait
+from unet_native._core import DeviceEvent, device_clear, device_wait
 
 from unet_native.arena import allocate
 from unet_native.ops import Context
+from unet_native.replay import record
 
 #: Larger than the caches of any GPU at hand, 96 MB at most.
 FLUSHED = 256 << 20
@@ -17,12 +18,7 @@ class Recorded:
     """What `run` launches, recorded once and launched as a whole from then on."""
 
     def __init__(self, run: Callable[[], object], context: Context):
-        self._graph = DeviceGraph(context)
-        self._graph.begin()
-        try:
-            run()
-        finally:
-            self._graph.end()
+        self._graph = record(run, context)
 
     def __call__(self) -> None:
         self._graph.launch()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -108,6 +108,14 @@ class Cudnn:
             self.close()
             raise
 
+    @property
+    def version(self) -> str:
+        """Of cuDNN, and of CUDA in the program and in the driver."""
+        number, runtime, driver = (self.facts[key] for key in ("cudnn", "runtime", "driver"))
+        cudnn = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+        runtime, driver = (f"{cuda // 1000}.{cuda // 10 % 100}" for cuda in (runtime, driver))
+        return f"{cudnn}, CUDA runtime {runtime}, driver for CUDA {driver}"
+
     def prepare(self, case: Case, math: str) -> dict:
         """The best algorithm for a case: {algorithm, layout, workspace, repeats, sample}."""
         assert case.convolution is not None
@@ -118,20 +126,19 @@ class Cudnn:
         return [milliseconds * 1e-3 for milliseconds in self._ask(f"time {repeats}")]
 
     def close(self) -> None:
-        if self._process.stdin:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # of a question that it did not live to read
             self._process.stdin.close()
         self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._process.stdout.close()
 
     def _ask(self, question: str):
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # it has said why
             self._process.stdin.write(question + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has said why
         line = self._process.stdout.readline()
         if not line:
             raise CudnnError("the program that runs cuDNN has ended without an answer")

@@ -60,7 +60,7 @@ def _panel(axes: Axes, gpu: Gpu) -> None:
     top = gpu.ridge("bf16")
     slope = gpu.bandwidth / 1e3  # TFLOP/s for each FLOP/byte
     axes.plot([_X[0], top], [_X[0] * slope, top * slope], color=_QUIET, linewidth=1.6, zorder=1)
-    middle = (max(_X[0], _Y[0] / slope) * gpu.ridge("fp32")) ** 0.5  # of what is seen of it
+    middle = (max(_X[0], _Y[0] / slope) * gpu.ridge("tf32")) ** 0.5  # of what is seen of it
     axes.annotate(
         f"{gpu.bandwidth:g} GB/s", (middle, middle * slope), (-28, -16), textcoords="offset points",
         color=_QUIET, fontsize=8, rotation=45, rotation_mode="anchor", ha="left",

@@ -10,9 +10,10 @@ Not every step can be recorded. Those are not that copy arrays, because somebody
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 
-from unet_native._core import DeviceGraph
+from unet_native._core import Context, DeviceGraph
 from unet_native.layers import Layer
 from unet_native.net import Net
 from unet_native.ops.arrays import Array
@@ -68,10 +69,24 @@ class Replay:
         self._net.run_backward(self._net.layers, self._update)
 
     def _record(self) -> None:
-        graph = DeviceGraph(self._net.context)
+        self._graph, self._recorded = record(self._launch, self._net.context), self._net.plan
+
+
+def record(launch: Callable[[], object], context: Context) -> DeviceGraph:
+    """What `launch` launches, as a graph; it runs with the first launch of that.
+
+    Meanwhile no garbage is collected: a device that had to give back the memory of an abandoned net
+    would spoil the recording.
+    """
+    graph, collects = DeviceGraph(context), gc.isenabled()
+    gc.disable()
+    try:
         graph.begin()
         try:
-            self._launch()
+            launch()
         finally:
             graph.end()  # after an error too: the stream must not go on recording
-        self._graph, self._recorded = graph, self._net.plan
+    finally:
+        if collects:
+            gc.enable()
+    return graph
