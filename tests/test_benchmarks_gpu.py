@@ -20,25 +20,14 @@ from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import check, cudnn, machine, network, page, race, roofline, whole
 from benchmarks.gpu.cases import Call, cases
 from benchmarks.gpu.clock import Clock, Recorded
-from benchmarks.gpu.gpus import GPUS, known
+from benchmarks.gpu.gpus import GPUS, MATHS, known
 from benchmarks.gpu.operands import blob, filters, hashed, memory
 from benchmarks.peers.problem import Problem
 from places import assert_no_findings, devices
 from unet_native import ops
 
 on_simt = pytest.mark.skipif("cuda-simt" not in devices(), reason="needs the SIMT runtime")
-SMALL = [
-    "--device",
-    "cuda-simt",
-    "--tile",
-    "188",
-    "--width",
-    "1",
-    "--math",
-    "fp32",
-    "--math",
-    "tf32",
-]
+SMALL = ["--device", "cuda-simt", "--tile", "188", "--width", "1", "--math", "fp32"]
 
 
 def named(name):
@@ -111,6 +100,26 @@ def test_relative_error():
     assert check.relative_error(np.zeros(2), np.zeros(2)) == 0
     assert check.relative_error(np.array([np.nan, 2.0]), np.array([1.0, 2.0])) == math.inf
     assert check.relative_error(np.ones(2), np.zeros(2)) == math.inf
+
+
+@on_simt
+def test_every_math_that_concerns_a_case_is_checked():
+    contexts, left_out = check.contexts("cuda-simt", 0, MATHS)
+    assert list(contexts) == list(MATHS)
+    assert left_out == []
+    one, other = (named(name) for name in ("conv_d4a-b forward", "relu_d4b backward"))
+    *found, relu = check.check([one, other], contexts, lambda _: None)
+    assert [finding.math for finding in found] == list(MATHS)
+    assert all(finding.is_good for finding in found)
+    errors = [finding.error for finding in found]
+    assert errors[0] < 1e-6 < 1e-5 < errors[1] < errors[2]  # operands were rounded
+    assert (relu.case, relu.math) == ("relu_d4b backward", "fp32")
+
+
+def test_a_math_that_is_not_there_is_named():
+    contexts, left_out = check.contexts("cpu", 0, MATHS)
+    assert list(contexts) == ["fp32"]
+    assert [line.split(":")[0] for line in left_out] == ["tf32 left out", "bf16 left out"]
 
 
 def _spoilt(case, spoil):
@@ -229,10 +238,7 @@ def test_a_peer_that_computes_something_else_is_not_raced(factor, monkeypatch):
 
 
 class WholePeer:
-    """In PyTorch's place: scores that are ours times `factor`."""
-
-    def __init__(self, factor):
-        self.factor = factor
+    """In PyTorch's place: what this project does on the CPU."""
 
     def set_math(self, _):
         pass
@@ -241,22 +247,29 @@ class WholePeer:
         return whole.step(problem, ops.Context())
 
     def forward(self, problem, _):
-        run = whole.forward(problem, ops.Context())
-        return lambda: run() * self.factor
+        return whole.forward(problem, ops.Context())
 
 
 @on_simt
-@pytest.mark.parametrize("factor", [1, 1.01])
-def test_the_whole_network_is_run_in_every_mode(factor, monkeypatch):
+def test_the_whole_network_is_run_in_every_mode(monkeypatch):
     monkeypatch.setattr(whole, "IMAGE", 8)
     contexts = {"fp32": ops.Context(device="cuda-simt")}
-    rows = whole.race(Problem(188, 1), contexts, WholePeer(factor), repeats=1, say=lambda _: None)
+    rows = whole.race(Problem(188, 1), contexts, WholePeer(), repeats=1, say=lambda _: None)
     step, forward, segmentation = rows
     assert list(step["seconds"]) == ["unet_native", "unet_native, not replayed", "PyTorch"]
-    assert (race.PYTORCH in forward["seconds"]) == (factor == 1)
-    assert (race.PYTORCH in forward["notes"]) == (factor != 1)
+    assert list(forward["seconds"]) == ["unet_native", "PyTorch"]
     assert segmentation["mode"] == "segmentation of 8x8"
+    assert [row["notes"] for row in rows] == [{}, {}, {}]
     assert_no_findings()
+
+
+@pytest.mark.parametrize(("factor", "differs"), [(1.0001, False), (1.001, True)])
+def test_a_whole_network_with_other_scores_is_not_raced(factor, differs):
+    scores = hashed(100, 1)
+    runs = {race.OURS: lambda: scores, race.PYTORCH: lambda: factor * scores}
+    notes = whole.leave_out_what_differs(runs, "fp32")
+    assert (race.PYTORCH in notes) == differs
+    assert (race.PYTORCH not in runs) == differs
 
 
 # --- cuDNN's program ---

@@ -93,7 +93,7 @@ def race(
     for math, context in contexts.items():
         for mode, runs in _modes(problem, math, context, pytorch).items():
             made = {name: make() for name, make in runs.items()}
-            notes = _leave_out_what_differs(made, math) if mode == "forward" else {}
+            notes = leave_out_what_differs(made, math) if mode == "forward" else {}
             seconds = timing.alternate(made, repeats=repeats, warm_up=CHECKED_STEPS)
             rows.append(
                 {
@@ -126,7 +126,7 @@ def _modes(
     return modes
 
 
-def _leave_out_what_differs(runs: dict[str, Callable[[], Array]], math: str) -> dict[str, str]:
+def leave_out_what_differs(runs: dict[str, Callable[[], Array]], math: str) -> dict[str, str]:
     """Takes PyTorch out of `runs` where its scores are others; the note that says so."""
     if PYTORCH not in runs:
         return {}
