@@ -21,8 +21,8 @@ option(UNET_NATIVE_CUDA_LINEINFO "Source lines for profilers, for twice the size
 
 set(UNET_CUDA_ARCHITECTURES "")
 set(UNET_CUDA_MISSING "")
-set(every_architecture
-  75-real 80-real 86-real 89-real 90-real 100-real 120-real 120-virtual)
+# sm_86, 87 and 89 run the code of sm_80, sm_103 that of sm_100, sm_121 that of sm_120.
+set(every_architecture 75-real 80-real 90-real 100-real 120-real 120-virtual)
 
 if(NOT UNET_NATIVE_CUDA MATCHES "^(ON|OFF|wheels|)$")
   message(FATAL_ERROR "UNET_NATIVE_CUDA is \"${UNET_NATIVE_CUDA}\": use ON, OFF or wheels, or unset it to "

@@ -39,9 +39,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whatever runs on a device is marked simt_full, and not repeated for algorithms it lacks."""
+    """Whatever runs on a device belongs to simt_full, and is not repeated for algorithms it lacks.
+
+    Tests that are marked simt_full themselves take long: they are slow ones too.
+    """
     again = []
     for item in items:
+        if item.get_closest_marker("simt_full"):
+            item.add_marker(pytest.mark.slow)
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if not set(devices()) & {p for p in parameters.values() if isinstance(p, str)}:
             continue

@@ -109,7 +109,6 @@ def test_rounded_operands_stay_near(math, tolerance):
 
 
 @on_simt
-@pytest.mark.slow
 @pytest.mark.simt_full
 @pytest.mark.parametrize(("math", "tolerance"), [("fp32", 1e-4), ("tf32", 2e-3), ("bf16", 2e-2)])
 def test_the_papers_network_with_its_real_channels(math, tolerance):

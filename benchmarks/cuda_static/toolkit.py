@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 CUDA = CHECKOUT / "csrc" / "cuda"
 
 #: Those of cmake/cuda.cmake.
-ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+ARCHITECTURES = (75, 80, 90, 100, 120)
 
 _HOMES = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
 # The packages of the index: a compiler (UNET_NATIVE_CUDA=wheels), nvidia-cuda-nvdisasm.
