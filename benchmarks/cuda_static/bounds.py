@@ -17,6 +17,7 @@ class Bound:
     blocks: int = 1  # on a multiprocessor, at least
     occupancy: float = 0.0  # of the warps that there is room for, at least
     share: float = 0.0  # of multiply-adds in the hottest loop, at least
+    since: int = 75  # the architecture; on older ones nothing launches it
 
     def match(self, source: str, kernel: str) -> re.Match[str] | None:
         return re.fullmatch(self.kernels, kernel) if re.fullmatch(self.sources, source) else None
@@ -46,9 +47,8 @@ def _tensor(rows: int, columns: int, registers: int, blocks: int) -> Bound:
     # have 100 KB of shared memory; the others hold one more.
     tiling = f"TensorTiling<{rows}, {columns}>"
     kernels = rf"(?:convolve|correlate)<\w+, {tiling}, .*>"
-    return Bound(
-        "conv3x3_tensor", kernels, registers, "kTensorThreads", f"sizeof({tiling}::Shared)", blocks
-    )
+    shared = f"sizeof({tiling}::Shared)"
+    return Bound("conv3x3_tensor", kernels, registers, "kTensorThreads", shared, blocks, since=80)
 
 
 _POINTWISE = "conv1x1|up_conv2x2"
@@ -59,9 +59,9 @@ BOUNDS = [
     _tiled("conv3x3", r"convolve<1, \w+, false>", 1, 0.70),
     _tiled("conv3x3", r"convolve<2, \w+, true>", 2, 0.82),
     _tiled("conv3x3", r"convolve<2, \w+, false>", 2, 0.75),
-    _tiled("conv3x3", r"correlate<1, true>", 1, 0.81),
+    _tiled("conv3x3", r"correlate<1, true>", 1, 0.80),
     _tiled("conv3x3", r"correlate<1, false>", 1, 0.70),
-    _tiled("conv3x3", r"correlate<2, true>", 2, 0.81),
+    _tiled("conv3x3", r"correlate<2, true>", 2, 0.80),
     _tiled("conv3x3", r"correlate<2, false>", 2, 0.75),
     _streaming("conv3x3", "finish_splits"),
     _tensor(2, 2, 240, 1),

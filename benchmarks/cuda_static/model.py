@@ -43,9 +43,10 @@ class Figures:
             wrong.append(f"has {self.resources.stack} bytes of local memory a thread")
         if self.resources.registers > bound.registers:
             wrong.append(f"takes {self.resources.registers} registers, over {bound.registers}")
-        if self.occupancy.blocks < bound.blocks:
+        is_launched = self.architecture >= bound.since
+        if is_launched and self.occupancy.blocks < bound.blocks:
             wrong.append(f"has {self.occupancy.blocks} blocks a multiprocessor of {bound.blocks}")
-        if self.occupancy.share < bound.occupancy:
+        if is_launched and self.occupancy.share < bound.occupancy:
             wrong.append(f"has {self.occupancy.share:.2f} of the warps, of {bound.occupancy}")
         share = self.loop.share if self.loop else 0.0
         if self.is_disassembled and share < bound.share:
@@ -126,6 +127,8 @@ def table(rows: list[Figures]) -> list[str]:
 
 
 def _cell(row: Figures) -> str:
+    if row.architecture < row.bound.since:
+        return "not launched"
     cell = f"{row.resources.registers} r, {row.occupancy.blocks} b, {row.occupancy.share:.0%}"
     if row.bound.share and row.loop:
         cell += f", {row.loop.operation} {row.loop.share:.0%}"
