@@ -212,6 +212,12 @@ def test_of_nested_loops_the_inner_one_counts():
     assert (loop.operation, loop.share) == ("HMMA", 0.5)
 
 
+def test_beside_tensor_cores_other_multiply_adds_do_not_count():
+    rounding = ["FFMA R0, R1, R2, R0"] * 2
+    loop = hottest(".L_x_1:", *rounding, "HMMA.1688.F32.TF32 R0, R4, R8, R0", "BRA `(.L_x_1)")
+    assert (loop.operation, loop.share) == ("HMMA", 0.25)
+
+
 def test_a_loop_without_multiply_adds_does_not_hide_the_one_around_it():
     loop = hottest(".L_x_1:", "FFMA R0, R1, R2, R0", ".L_x_2:", "LDG.E R1, [R2]", "BRA `(.L_x_2)",
                    "@P1 BRA `(.L_x_1)")  # fmt: skip

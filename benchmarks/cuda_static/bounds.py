@@ -42,13 +42,18 @@ def _tiled(sources: str, kernels: str, warps: int, share: float) -> Bound:
     return Bound(sources, kernels, 168, threads, shared, blocks, share=share)
 
 
-def _tensor(rows: int, columns: int, registers: int, blocks: int) -> Bound:
+def _tensor(math: str, rows: int, columns: int, registers: int, share: float) -> Bound:
     # 16 * rows * columns sums for each of two products; a ring of four stages. Blocks: of GPUs that
     # have 100 KB of shared memory; the others hold one more.
     tiling = f"TensorTiling<{rows}, {columns}>"
-    kernels = rf"(?:convolve|correlate)<\w+, {tiling}, .*>"
+    kernels = rf"(?:convolve|correlate)<{math}, {tiling}, .*>"
+    blocks = {1: 3, 2: 2, 4: 1}[rows * columns]
     shared = f"sizeof({tiling}::Shared)"
-    return Bound("conv3x3_tensor", kernels, registers, "kTensorThreads", shared, blocks, since=80)
+    return Bound(
+        *("conv3x3_tensor", kernels, registers, "kTensorThreads", shared, blocks),
+        share=share,
+        since=80,
+    )
 
 
 _POINTWISE = "conv1x1|up_conv2x2"
@@ -64,9 +69,12 @@ BOUNDS = [
     _tiled("conv3x3", r"correlate<2, true>", 2, 0.80),
     _tiled("conv3x3", r"correlate<2, false>", 2, 0.75),
     _streaming("conv3x3", "finish_splits"),
-    _tensor(2, 2, 240, 1),
-    _tensor(2, 1, 172, 2),
-    _tensor(1, 1, 120, 3),
+    _tensor("Tf32", 2, 2, 240, 0.17),
+    _tensor("Tf32", 2, 1, 172, 0.13),
+    _tensor("Tf32", 1, 1, 120, 0.07),
+    _tensor("Bf16", 2, 2, 240, 0.14),
+    _tensor("Bf16", 2, 1, 172, 0.10),
+    _tensor("Bf16", 1, 1, 120, 0.045),
     _tiled(_POINTWISE, r"multiply_pixels<\d, 1, \w+, \w+>", 1, 0.75),
     _tiled(_POINTWISE, r"multiply_pixels<\d, 2, \w+, \w+>", 2, 0.78),
     _tiled(_POINTWISE, r"sum_outer_products<\d, 1, \w+>", 1, 0.60),

@@ -49,7 +49,7 @@ class Figures:
         if is_launched and self.occupancy.share < bound.occupancy:
             wrong.append(f"has {self.occupancy.share:.2f} of the warps, of {bound.occupancy}")
         share = self.loop.share if self.loop else 0.0
-        if self.is_disassembled and share < bound.share:
+        if is_launched and self.is_disassembled and share < bound.share:
             wrong.append(f"has {share:.3f} multiply-adds in its hottest loop, of {bound.share}")
         return [f"{self.kernel} ({self.source}.cu) on sm_{self.architecture} {w}" for w in wrong]
 

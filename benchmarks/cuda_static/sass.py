@@ -24,7 +24,7 @@ _MULTIPLY_ADD = ("FFMA", "FFMA2", "HMMA")
 @dataclass(frozen=True)
 class Loop:
     operations: Counter  # how often each, by name: FFMA, LDS, ..
-    operation: str | None  # the multiply-add among them that there is most of
+    operation: str | None  # the multiply-add that the loop is for
 
     @property
     def instructions(self) -> int:
@@ -92,5 +92,6 @@ def _hottest(operations: list[str], loops: list[tuple[int, int]]) -> Loop | None
         innermost, key=lambda loop: (_multiply_adds(operations[slice(*loop)]), loop[0] - loop[1])
     )
     counts = Counter(operations[begin:end])
-    most = max(_MULTIPLY_ADD, key=lambda name: counts[name])
+    # Beside tensor cores the others only round.
+    most = "HMMA" if counts["HMMA"] else max(_MULTIPLY_ADD, key=lambda name: counts[name])
     return Loop(counts, most if counts[most] else None)
