@@ -116,6 +116,23 @@ def test_a_gpu_that_is_not_there_is_refused(data, tmp_path, complaint):
     assert "--gpu 3: there is no GPU 3" in complaint("train", *given)
 
 
+@on_simt
+def test_time_waits_for_the_device(capsys, tmp_path):
+    small = ["--iterations", "1", "--json", "--device"]
+    spent = {}
+    for place in ("cpu", "cuda-simt"):
+        given = ["time", "--depth", "2", "--base-width", "4", "--tile", "76", *small, place]
+        capsys.readouterr()
+        assert cli.run(given) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["device"] == place
+        spent[place] = found["backward_s"][0]
+    assert (
+        spent["cuda-simt"] > 5 * spent["cpu"]
+    )  # where nothing is waited for, launches take no time
+    assert_no_findings()
+
+
 def test_the_cpu_multiplies_exactly(data, tmp_path, complaint):
     given = [*sources(data), "-o", tmp_path / "run", *FAST, "--device", "cpu"]
     assert "--math tf32: " in complaint("train", *given, "--math", "tf32")

@@ -18,6 +18,7 @@ from math import isnan, prod
 import numpy as np
 
 from unet_native import arena, layers, observed, parameters
+from unet_native._core import device_wait
 from unet_native.blob import Blob, ObservedBlob
 from unet_native.exchange import ParameterExchange
 from unet_native.graph import Graph
@@ -44,8 +45,7 @@ class Net(ParameterExchange):
     shapes     of inputs, by blob name, in place of those in `spec`: data=(1, 1, 572, 572)
 
     Attributes beyond pycaffe's: `spec`, `phase`, `plan`, `parameters` (all, in order), and
-    `on_step`, called after each pass of a layer with its name, the pass and the seconds it took
-    (on a device, until it was launched).
+    `on_step`, called after each pass of a layer with its name, the pass and the seconds it took.
 
     With a `context` on a device all blobs lie there, and whoever reads one sees a copy
     (unet_native.observed).
@@ -323,6 +323,11 @@ class Net(ParameterExchange):
             for i, blob in enumerate(layer.top):
                 if weight := layer.loss_weight(i):
                     blob.latest("diff")[...] = weight * factor
+
+    def wait(self) -> None:
+        """Waits until a device has done all that was launched; the CPU has when a pass returns."""
+        if not self._execution.is_on_host:
+            device_wait(self.context)
 
     # --- the parts of a pass, for forward, backward and unet_native.replay ---
 

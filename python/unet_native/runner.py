@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
+from unet_native._core import device_wait
 from unet_native.blob import Blob
 from unet_native.layers import Layer
 from unet_native.memory import Memory
@@ -37,6 +38,7 @@ class Runner:
         self._layers = list(layers)
         self._plan = plan
         self._blobs = blobs
+        self._context = context
         self.on_step: OnStep | None = None
         memory = Memory(plan, context)
         memory.bind(self._layers, {k: blob for k, blob in blobs.items() if k not in inputs})
@@ -102,10 +104,12 @@ class Runner:
         self._run(layer, step, layer.forward, **how)
 
     def _run(self, layer: Layer, step: str, function: Callable[..., None], **how) -> None:
-        """One pass of a layer, timed if somebody wants to know."""
+        """One pass of a layer, timed, on a device to its end, if somebody wants to know."""
         if self.on_step is None:
             function(**how)
             return
         start = perf_counter()
         function(**how)
+        if self._context is not None and self._context.device != "cpu":
+            device_wait(self._context)
         self.on_step(layer.name, step, perf_counter() - start)

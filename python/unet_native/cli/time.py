@@ -28,6 +28,9 @@ def time(
     iterations: Annotated[
         int, typer.Option("--iterations", min=1, help="Timed iterations, after one to warm up.")
     ] = 5,
+    device: options.Device = "auto",
+    gpu: options.Gpu = 0,
+    math: options.Math = "fp32",
     threads: options.Threads = 0,
     algorithm: Annotated[
         str,
@@ -44,6 +47,7 @@ def time(
     training does in an iteration, with dropout, weight map and momentum, but for making the tile.
     """
     from unet_native import models
+    from unet_native.cli.device import context_of
 
     if net not in models.MODELS:
         from unet_native.cli.time_layers import time_layers
@@ -55,17 +59,16 @@ def time(
             Path(net),
             phase=phase,
             iterations=iterations,
-            threads=threads,
+            context=context_of(device, gpu, threads, math),
             algorithm=algorithm,
             as_json=as_json,
         )
-    from unet_native._core import Context
     from unet_native.train.settings import TrainSettings
 
     settings = TrainSettings(
         net=net, tile=tile, base_width=base_width, depth=depth, algorithm=algorithm, seed=1
     )
-    context = Context(threads=threads)
+    context = context_of(device, gpu, threads, math)
     result: dict[str, object] = {}
     result["forward_s"], forward_peak = _time_forward(settings, context, iterations)
     result["backward_s"], result["step_s"], step_peak = _time_training(
@@ -75,6 +78,8 @@ def time(
     result["peak_rss_mb"] = round(resident("VmHWM") / MEGABYTE, 1)
     result["threads"] = context.threads
     result["isa"] = context.isa
+    result["device"] = context.device
+    result["math"] = context.math
     if as_json:
         import json
 
@@ -122,10 +127,13 @@ def _time_training(settings, context, iterations: int) -> tuple[list[float], lis
     backward, step = [], []
     for _ in range(1 + iterations):
         solver.net.forward(**inputs)
+        solver.net.wait()
         start = perf_counter()
         solver.net.backward(on_param_diff=lambda param: None)
+        solver.net.wait()
         middle = perf_counter()
         solver.step(1)
+        solver.net.wait()
         backward.append(middle - start)
         step.append(perf_counter() - middle)
     return _rounded(backward[1:]), _rounded(step[1:]), predicted
@@ -149,7 +157,10 @@ def _rounded(seconds: list[float]) -> list[float]:
 def _print_table(result: dict, title: str) -> None:
     from statistics import median
 
-    print(f"{title}; {result['threads']} threads, {result['isa']}")
+    where = f"{result['threads']} threads, {result['isa']}"
+    if result["device"] != "cpu":
+        where = f"{result['device']}, {result['math']}"
+    print(f"{title}; {where}")
     for name in ("forward", "backward", "step"):
         seconds = result[f"{name}_s"]
         print(

@@ -6,19 +6,22 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unet_native.ops import Context
 
 SOURCE = "caffe.cpp"
 
 
 def time_layers(
-    file: Path, *, phase: str, iterations: int, threads: int, algorithm: str, as_json: bool
+    file: Path, *, phase: str, iterations: int, context: Context, algorithm: str, as_json: bool
 ) -> None:
     """Times forward and backward of every layer; prints means in milliseconds.
 
     A ReLU that the convolution before it applies takes no time of its own. phase TEST: forward
     only. Raises UserError for a net that cannot be built.
     """
-    from unet_native._core import Context
     from unet_native.caffe.log import CaffeLog, number
     from unet_native.caffe.network import read_net
     from unet_native.errors import UserError
@@ -26,7 +29,6 @@ def time_layers(
 
     if phase not in ("TRAIN", "TEST"):
         raise UserError(f"--phase {phase}: use TRAIN or TEST")
-    context = Context(threads=threads)
     try:
         net = Net(read_net(file), phase, seed=1, plan="lean", algorithm=algorithm, context=context)
     except (ValueError, MemoryError) as error:
@@ -50,9 +52,11 @@ def time_layers(
     for _ in range(iterations):
         start = perf_counter()
         net.forward()
+        net.wait()
         middle = perf_counter()
         if phase == "TRAIN":
             net.backward()
+            net.wait()
         end = perf_counter()
         totals["forward"] += middle - start
         totals["backward"] += end - middle
@@ -117,5 +121,6 @@ def _print_json(net, mean: dict, average: dict, each: list[float], context) -> N
         "iterations_s": [round(took, 6) for took in each],
         "threads": context.threads,
         "isa": context.isa,
+        "device": context.device,
     }
     print(json.dumps(result))
