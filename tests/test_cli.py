@@ -156,8 +156,8 @@ def test_time(capsys):
     options = ["--tile", "92", "--depth", "3", "--base-width", "8", "--iterations", "3"]
     assert cli.run(["time", *options, "--threads", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    memory = {"peak_rss_mb", "predicted_rss_mb"}
-    assert set(result) == {"forward_s", "backward_s", "step_s", "threads", "isa"} | memory
+    where, memory = {"device", "math", "threads", "isa"}, {"peak_rss_mb", "predicted_rss_mb"}
+    assert set(result) == {"forward_s", "backward_s", "step_s"} | where | memory
     for name in ("forward_s", "backward_s", "step_s"):
         assert len(result[name]) == 3
         assert all(0 < seconds < 10 for seconds in result[name])
