@@ -19,7 +19,7 @@ from benchmarks.cuda_static.occupancy import Occupancy, Request, evaluate, occup
 from benchmarks.cuda_static.toolkit import ARCHITECTURES, CUDA, fatbin_bytes, tool
 
 ALWAYS = (80, 90)
-# Bytes, of all architectures and PTX. With the CUDA runtime's 0.7 MB that is over the 3 MB aimed at.
+# Bytes, all architectures and PTX. With the CUDA runtime's 0.7 MB more than the 3 MB aimed at.
 FATBIN_LIMIT = 3.2e6
 
 needs_nvcc = pytest.mark.skipif(not tool("nvcc"), reason="no nvcc: kernels are not compiled")
