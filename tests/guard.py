@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from unet_native import ops
+
 SENTINEL = np.uint32(0x7FC0BEEF)
 MARGIN = 3  # channels and pixels on either side; odd, so that no vector starts aligned
 
@@ -58,3 +60,10 @@ def guarded_dense(array: np.ndarray) -> Guarded:
     copy = buffer[MARGIN:-MARGIN].reshape(memory.shape).transpose(np.argsort(order))
     copy[...] = array
     return Guarded(buffer, copy, inside)
+
+
+def aligned_nan(shape: tuple[int, int, int, int]) -> np.ndarray:
+    """A blob of NaN that begins at a cache line: a GPU's kernels then take channels by fours."""
+    blob = ops.empty(shape)
+    blob[...] = np.nan
+    return blob

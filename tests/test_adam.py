@@ -8,6 +8,7 @@ import pytest
 import reference
 from closeness import assert_close
 from guard import guarded_dense
+from places import context_of
 from unet_native import ops
 
 SIZES = [*range(1, 36), 47, 48, 49, 63, 64, 65, 127, 500, 4097]
@@ -65,6 +66,17 @@ def test_the_first_steps_follow_the_reference():
             assert_close(arrays[0], 1 - 0.3 * np.sign(diff), 1e-4)
     for one, other in zip(arrays, expected, strict=True):
         assert_close(one, other)
+
+
+def test_a_rate_in_memory_multiplies_the_other(isa):
+    rng, context = np.random.default_rng(0), context_of(isa)
+    arrays = np.abs(rng.standard_normal((4, 100), np.float32))
+    one, two = ([array.copy() for array in arrays] for _ in range(2))
+    ops.adam_update(*one, rate=0.5, step=3, context=context)
+    factor = np.float32([0.25 * ops.adam_correction(3)])
+    ops.adam_update(*two, rate=2.0, rate_factor=factor, step=None, context=context)
+    assert_close(two[0], one[0], 5e-7)
+    assert not np.array_equal(one[0], arrays[0])
 
 
 def test_a_gradient_that_is_always_zero_moves_nothing():

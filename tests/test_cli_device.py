@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
+import small_caffe
+import unet_native as caffe
 from command_line import FAST, sources
 from places import assert_no_findings, devices
 from unet_native import _core, cli
@@ -36,6 +38,24 @@ def on_both(data, tmp_path_factory):
 @on_simt
 def test_train_takes_the_same_course(on_both):
     assert losses(on_both / "gpu") == pytest.approx(losses(on_both / "cpu"), rel=1e-4)
+    assert_no_findings()
+
+
+@on_simt
+def test_a_solver_file_takes_the_same_course(tmp_path, monkeypatch):
+    """Its data layer works on the host: steps are not replayed, and their inputs arrive."""
+    weights = []
+    for place in ("cpu", "cuda-simt"):
+        folder = tmp_path / place
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        small_caffe.write_all(folder)
+        assert cli.run(["train", "--solver", "solver.prototxt", "--device", place]) == 0
+        last = max(folder.glob("run_iter_*.caffemodel"), key=lambda path: path.stat().st_mtime)
+        net = caffe.Net("net.prototxt", str(last), caffe.TRAIN)
+        weights.append([param.blob.data.copy() for param in net.parameters])
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
     assert_no_findings()
 
 

@@ -8,7 +8,7 @@ import pytest
 import reference
 from closeness import assert_close
 from gradcheck import check_gradient
-from guard import guarded_blob, guarded_dense
+from guard import aligned_nan, guarded_blob, guarded_dense
 from places import context_of
 from shapes import LAYERS, shape_id
 from unet_native import ops
@@ -93,19 +93,12 @@ def test_values(shape, on_threads):
     assert_close(bias_diff, expected_bias, floor=float(np.abs(top_diff).max()))
 
 
-def empty_and_nan(shape):
-    """Where a cache line begins, so that a GPU's kernels take four channels at a time."""
-    blob = ops.empty(shape)
-    blob[...] = np.nan
-    return blob
-
-
 @pytest.mark.parametrize("shape", TILES, ids=shape_id)
 def test_tiles(shape, isa):
     bottom, weight, bias, top_diff = operands(shape)
     bottom, top_diff = ops.channels_last(bottom), ops.channels_last(top_diff)
     context = context_of(isa)
-    top, bottom_diff = empty_and_nan(top_diff.shape), empty_and_nan(bottom.shape)
+    top, bottom_diff = aligned_nan(top_diff.shape), aligned_nan(bottom.shape)
     ops.conv1x1_forward(bottom, weight, bias, out=top, context=context)
     ops.conv1x1_backward_data(top_diff, weight, out=bottom_diff, context=context)
     weight_diff, _ = ops.conv1x1_backward_weights(bottom, top_diff, context=context)
@@ -118,11 +111,11 @@ def test_tiles(shape, isa):
 def test_many_tiles(direction, shape, isa):
     bottom, weight, _, top_diff = operands(shape)
     if direction == "forward":
-        result = empty_and_nan(top_diff.shape)
+        result = aligned_nan(top_diff.shape)
         ops.conv1x1_forward(bottom, weight, out=result, context=context_of(isa))
         expected = reference.conv_forward(bottom, weight, None)
     else:
-        result = empty_and_nan(bottom.shape)
+        result = aligned_nan(bottom.shape)
         ops.conv1x1_backward_data(top_diff, weight, out=result, context=context_of(isa))
         expected = reference.conv_backward_data(top_diff, weight)
     assert_close(result, expected)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import reference
 from closeness import assert_close
+from conv3x3_passes import operands, run_passes
 from gradcheck import check_gradient
-from guard import guarded_blob, guarded_dense
 from places import context_of
 from shapes import shape_id
 from unet_native import ops
@@ -67,46 +69,14 @@ ALGORITHMS = ["direct", "winograd"]
 TOLERANCE = {"direct": 4e-6, "winograd": 4e-5}
 
 
-def operands(shape, rng=None):
-    n, ic, ih, iw, oc = shape
-    rng = rng or np.random.default_rng(shape)
-    return (
-        rng.standard_normal((n, ic, ih, iw), np.float32),
-        rng.standard_normal((oc, ic, 3, 3), np.float32),
-        rng.standard_normal(oc, np.float32),
-        rng.standard_normal((n, oc, ih - 2, iw - 2), np.float32),
-    )
-
-
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("shape", SHAPES, ids=shape_id)
 def test_values(shape, algorithm, on_threads):
     bottom, weight, bias, top_diff = operands(shape)
 
-    def run(context):
-        top, rectified, bottom_diff = (
-            guarded_blob(top_diff.shape),
-            guarded_blob(top_diff.shape),
-            guarded_blob(bottom.shape),
-        )
-        weight_diff = guarded_dense(np.full_like(ops.empty_filter(weight.shape), np.nan))
-        bias_diff = guarded_dense(np.full_like(bias, np.nan))
-        options = {"algorithm": algorithm, "context": context}
-        ops.conv3x3_forward(bottom, weight, bias, out=top.array, **options)
-        ops.conv3x3_forward(bottom, weight, negative_slope=0.25, out=rectified.array, **options)
-        ops.conv3x3_backward_data(top_diff, weight, out=bottom_diff.array, **options)
-        ops.conv3x3_backward_weights(
-            bottom,
-            top_diff,
-            weight_diff=weight_diff.array,
-            bias_diff=bias_diff.array,
-            accumulate=False,
-            **options,
-        )
-        outputs = (top, rectified, bottom_diff, weight_diff, bias_diff)
-        return tuple(output.checked() for output in outputs)
-
-    top, rectified, bottom_diff, weight_diff, bias_diff = on_threads(run)
+    top, rectified, bottom_diff, weight_diff, bias_diff = on_threads(
+        partial(run_passes, shape, algorithm=algorithm)
+    )
     tolerance = TOLERANCE[algorithm]
     assert_close(top, reference.conv_forward(bottom, weight, bias), tolerance)
     expected = reference.relu(reference.conv_forward(bottom, weight, None), 0.25)

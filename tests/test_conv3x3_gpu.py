@@ -6,12 +6,14 @@ plan (csrc/cuda/conv3x3_plan.h) chooses for devices of several sizes, in guarded
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import reference
 from closeness import assert_close
-from guard import guarded_blob, guarded_dense
+from conv3x3_passes import operands, run_passes
 from places import SCHEDULES, assert_no_findings, devices
 from shapes import shape_id
 from unet_native import _core, ops
@@ -44,17 +46,6 @@ QUADS = [
 ODD = [(1, 5, 4, 5, 3), (1, 9, 6, 17, 17), (2, 6, 6, 5, 33), (1, 30, 5, 8, 65), (2, 18, 3, 3, 2)]
 
 
-def operands(shape, rng=None):
-    n, ic, ih, iw, oc = shape
-    rng = rng or np.random.default_rng(shape)
-    return (
-        rng.standard_normal((n, ic, ih, iw), np.float32),
-        rng.standard_normal((oc, ic, 3, 3), np.float32),
-        rng.standard_normal(oc, np.float32),
-        rng.standard_normal((n, oc, ih - 2, iw - 2), np.float32),
-    )
-
-
 def rounded(array, math):
     """float32 as an operand of a product sees it: tf32 ties away from zero, bf16 ties to even."""
     bits = np.ascontiguousarray(array).view(np.uint32)
@@ -65,27 +56,7 @@ def rounded(array, math):
     return bits.view(np.float32)
 
 
-def run_passes(shape, context, margin, algorithm="auto"):
-    """top, rectified top, bottom_diff, weight_diff, bias_diff into guarded memory."""
-    bottom, weight, bias, top_diff = operands(shape)
-    top, rectified = (guarded_blob(top_diff.shape, margin=margin) for _ in range(2))
-    bottom_diff = guarded_blob(bottom.shape, margin=margin)
-    weight_diff = guarded_dense(np.full_like(ops.empty_filter(weight.shape), np.nan))
-    bias_diff = guarded_dense(np.full_like(bias, np.nan))
-    options = {"algorithm": algorithm, "context": context}
-    ops.conv3x3_forward(bottom, weight, bias, out=top.array, **options)
-    ops.conv3x3_forward(bottom, weight, negative_slope=0.25, out=rectified.array, **options)
-    ops.conv3x3_backward_data(top_diff, weight, out=bottom_diff.array, **options)
-    ops.conv3x3_backward_weights(
-        bottom,
-        top_diff,
-        weight_diff=weight_diff.array,
-        bias_diff=bias_diff.array,
-        accumulate=False,
-        **options,
-    )
-    outputs = (top, rectified, bottom_diff, weight_diff, bias_diff)
-    return tuple(output.checked() for output in outputs)
+run_direct = partial(run_passes, algorithm="direct", margin=4)  # in one split
 
 
 def on_schedules(device, math, run):
@@ -165,11 +136,19 @@ def test_every_tile(device, math, tile):
     _core.simt_device(multiprocessors=TILES[math][tile])
     _core.simt_blocks()
     shape = (1, 20, 12, 14, 124)
-    check(shape, math, on_schedules(device, math, lambda c: run_passes(shape, c, 4, "direct")))
+    check(
+        shape,
+        math,
+        on_schedules(device, math, lambda c: run_direct(shape, c)),
+    )
     forward = f"conv3x3_forward {math} {tile}"
     assert forward in _core.simt_blocks()
     shape = (1, 124, 10, 12, 20)  # the same sizes backwards
-    check(shape, math, on_schedules(device, math, lambda c: run_passes(shape, c, 4, "direct")))
+    check(
+        shape,
+        math,
+        on_schedules(device, math, lambda c: run_direct(shape, c)),
+    )
     assert f"conv3x3_backward_data {math} {tile}" in _core.simt_blocks()
 
 
@@ -179,7 +158,7 @@ def test_every_tile_of_backward_weights(math, tile):
     device = {"128x128": 2, "128x64": 4, "64x64": 8}[tile]
     _core.simt_device(multiprocessors=device)
     _core.simt_blocks()
-    check(shape, math, on_schedules(SIMT[0], math, lambda c: run_passes(shape, c, 4)))
+    check(shape, math, on_schedules(SIMT[0], math, lambda c: run_passes(shape, c, margin=4)))
     assert f"conv3x3_backward_weights {math} {tile}" in _core.simt_blocks()
 
 
@@ -190,7 +169,7 @@ def test_splits(shape, device, math):
     """A device with many multiprocessors splits few tiles: partial sums, then bias and ReLU."""
     _core.simt_device(multiprocessors=132)
     _core.simt_blocks()
-    check(shape, math, on_schedules(device, math, lambda c: run_passes(shape, c, 4)))
+    check(shape, math, on_schedules(device, math, lambda c: run_passes(shape, c, margin=4)))
     blocks = _core.simt_blocks()
     assert {"conv3x3_forward splits", "conv3x3_backward_data splits"} <= set(blocks)
     tiles = -(-shape[0] * (shape[2] - 2) * (shape[3] - 2) // 64) * -(-shape[4] // 64)

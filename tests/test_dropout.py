@@ -55,6 +55,18 @@ def test_mask_words(shape, on_threads):
     )
 
 
+def test_an_iteration_in_memory_is_added(isa):
+    shape, context = (1, 3, 5, 7), context_of(isa)
+    far = (1 << 33) + 5  # beyond 32 bits
+    expected = ops.dropout_mask(shape, 0.5, seed=3, iteration=far + 2, layer=4, context=context)
+    mask = ops.dropout_mask(
+        shape, 0.5, seed=3, iteration=2, further=np.uint64([far]), layer=4, context=context
+    )
+    np.testing.assert_array_equal(mask, expected)
+    without = ops.dropout_mask(shape, 0.5, seed=3, iteration=2, layer=4, context=context)
+    assert not np.array_equal(mask, without)
+
+
 def test_threshold():
     """A word equal to ratio * 2^32 is kept, one below it is not."""
     words = reference.philox4x32(np.arange(4096)[:, None] * [1, 0, 0, 0], (0, 0)).reshape(-1)

@@ -8,6 +8,7 @@ import pytest
 import reference
 from closeness import assert_close
 from guard import guarded_dense
+from places import context_of
 from unet_native import ops
 
 SIZES = [*range(1, 36), 47, 48, 49, 63, 64, 65, 127, 500, 4097]
@@ -46,6 +47,17 @@ def test_values(size, regularization, on_threads):
     np.testing.assert_array_equal(kept[0], weight)
     np.testing.assert_array_equal(kept[1], history)
     np.testing.assert_array_equal(kept[2], history)
+
+
+def test_a_rate_in_memory_multiplies_the_other(isa):
+    rng, context = np.random.default_rng(0), context_of(isa)
+    arrays = rng.standard_normal((3, 100), np.float32)
+    one, two = ([array.copy() for array in arrays] for _ in range(2))
+    setting = {"momentum": 0.9, "weight_decay": 0.05, "context": context}
+    ops.sgd_update(*one, rate=0.5, **setting)
+    ops.sgd_update(*two, rate=2.0, rate_factor=np.float32([0.25]), **setting)
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one[0], arrays[0])
 
 
 def test_many_steps_follow_the_reference():

@@ -9,7 +9,7 @@ import reference
 from closeness import assert_close
 from gradcheck import check_gradient
 from guard import guarded_blob
-from places import context_of
+from places import context_of, devices
 from shapes import BLOBS, shape_id
 from unet_native import ops
 
@@ -165,6 +165,40 @@ def test_nan_reaches_the_loss(weighted, channel):
     assert np.isnan(result.loss)
     assert np.isnan(result.bottom_diff[0, :, 2, 7]).all()
     assert np.isfinite(result.bottom_diff[0, :, 2, 8]).all()
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_loss_and_its_gradient_in_memory(wait, isa):
+    score, label, weight = problem((2, 3, 4, 5))
+    context, loss = context_of(isa), np.full(1, np.nan, np.float32)
+    result = ops.softmax_loss(
+        score,
+        label,
+        weight,
+        loss_weight=2.0,
+        loss_diff=np.float32([0.75]),
+        loss_out=loss,
+        wait=wait,
+        context=context,
+    )
+    expected = ops.softmax_loss(score, label, weight, loss_weight=1.5, context=context)
+    assert loss[0] == np.float32(expected.loss)
+    assert result.loss == (expected.loss if wait or isa not in devices() else 0)
+    np.testing.assert_array_equal(result.bottom_diff, expected.bottom_diff)
+
+
+def test_a_bad_label_that_is_not_waited_for_makes_the_loss_nan(isa):
+    if isa not in devices():
+        pytest.skip("the CPU always looks")
+    score, label, weight = problem((2, 3, 4, 5), ignore_label=255)
+    weight[...] = 1
+    bad, loss = label.copy(), np.zeros(1, np.float32)
+    bad[1, 0, 2, 3], label[1, 0, 2, 3] = 7, 255
+    how = {"ignore_label": 255, "context": context_of(isa)}
+    result = ops.softmax_loss(score, bad, weight, loss_out=loss, wait=False, **how)
+    assert np.isnan(loss[0])
+    ignored = ops.softmax_loss(score, label, weight, **how)
+    np.testing.assert_array_equal(result.bottom_diff, ignored.bottom_diff)
 
 
 @pytest.mark.parametrize("bad", [3.0, -1.0, 0.5, np.nan, np.inf, 1e30])

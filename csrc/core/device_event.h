@@ -1,7 +1,7 @@
 // Marks in the stream of a device, between which it tells how much time has passed.
 #pragma once
 
-#include "core/context.h"
+#include "core/device_table.h"
 
 namespace unet {
 
@@ -13,17 +13,6 @@ struct DeviceEvents {
   void (*release)(void* event);
 };
 
-namespace cuda {
-extern const DeviceEvents device_events __attribute__((weak));
-}
-namespace cuda_simt {
-extern const DeviceEvents device_events __attribute__((weak));
-}
-namespace cuda_simt_checked {
-extern const DeviceEvents device_events __attribute__((weak));
-}
-
-// Those of a device which is not the CPU; throws std::runtime_error if the build has none.
-const DeviceEvents& device_events(Device device);
+UNET_DEVICE_TABLE(DeviceEvents, device_events);
 
 }  // namespace unet

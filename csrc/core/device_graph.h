@@ -1,7 +1,7 @@
 // What was launched once, recorded, to be launched again as a whole.
 #pragma once
 
-#include "core/context.h"
+#include "core/device_table.h"
 
 namespace unet {
 
@@ -14,17 +14,6 @@ struct DeviceGraphs {
   void (*release)(void* graph);
 };
 
-namespace cuda {
-extern const DeviceGraphs device_graphs __attribute__((weak));
-}
-namespace cuda_simt {
-extern const DeviceGraphs device_graphs __attribute__((weak));
-}
-namespace cuda_simt_checked {
-extern const DeviceGraphs device_graphs __attribute__((weak));
-}
-
-// Those of a device which is not the CPU; throws std::runtime_error if the build has none.
-const DeviceGraphs& device_graphs(Device device);
+UNET_DEVICE_TABLE(DeviceGraphs, device_graphs);
 
 }  // namespace unet

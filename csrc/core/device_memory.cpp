@@ -4,21 +4,6 @@
 #include "core/error.h"
 
 namespace unet {
-namespace {
-
-const DeviceMemory* memory_of(Device device) {
-  const DeviceMemory* const memories[] = {nullptr, &cuda::device_memory, &cuda_simt::device_memory,
-                                          &cuda_simt_checked::device_memory};
-  return memories[static_cast<int>(device)];
-}
-
-}  // namespace
-
-const DeviceMemory& device_memory(Device device) {
-  const DeviceMemory* const memory = memory_of(device);
-  if (memory == nullptr) fail_no_device(device);
-  return *memory;
-}
 
 void check_math(Device device, Math math) {
   if (math == Math::kFp32) return;
@@ -38,7 +23,7 @@ void check_math(Device device, Math math) {
 
 bool has_device(Device device) {
   if (device == Device::kCuda) return cuda_obstacle().empty();
-  return device == Device::kCpu || memory_of(device) != nullptr;
+  return device == Device::kCpu || find_device_memory(device) != nullptr;
 }
 
 }  // namespace unet

@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#include "core/context.h"
+#include "core/device_table.h"
 
 namespace unet {
 
@@ -24,18 +24,8 @@ struct DeviceMemory {
   int (*compute_capability)();                          // of the device in use, 80 for sm_80
 };
 
-namespace cuda {
-extern const DeviceMemory device_memory __attribute__((weak));
-}
-namespace cuda_simt {
-extern const DeviceMemory device_memory __attribute__((weak));
-}
-namespace cuda_simt_checked {
-extern const DeviceMemory device_memory __attribute__((weak));
-}
+UNET_DEVICE_TABLE(DeviceMemory, device_memory);
 
-// That of a device which is not the CPU; throws std::runtime_error if the build has none.
-const DeviceMemory& device_memory(Device device);
 bool has_device(Device device);  // whether it can be used here
 
 // Throws std::invalid_argument if the device cannot compute products in `math`.

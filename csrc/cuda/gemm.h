@@ -55,6 +55,21 @@ __device__ __forceinline__ void spread(float4 value, float* to) {
   to[3] = value.w;
 }
 
+// Stores the quads of A that a thread brings, four of the common dimension from `quad` on for rows
+// that lie kThreads/2 apart, transposed.
+template <class T, class Stage>
+__device__ __forceinline__ void store_rows(Stage& stage, const float4 (&value)[T::kQuadsOfA],
+                                           int quad, int thread) {
+#pragma unroll
+  for (int i = 0; i < T::kQuadsOfA; ++i) {
+    float four[4];
+    spread(value[i], four);
+    const int row = thread / 2 + i * (T::kThreads / 2);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) stage.a[quad + k][row] = four[k];
+  }
+}
+
 // One step.
 template <class Stage>
 __device__ __forceinline__ void multiply(const Stage& stage, ThreadTile& tile) {

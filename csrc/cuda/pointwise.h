@@ -80,14 +80,7 @@ struct TapLoader {
 
   template <class Stage>
   __device__ __forceinline__ void store(Stage& stage, int thread) const {
-#pragma unroll
-    for (int i = 0; i < T::kQuadsOfA; ++i) {
-      float four[4];
-      spread(value[i], four);
-      const int row = thread / 2 + i * (T::kThreads / 2);
-#pragma unroll
-      for (int k = 0; k < 4; ++k) stage.a[quad + k][row] = four[k];
-    }
+    store_rows<T>(stage, value, quad, thread);
   }
 };
 

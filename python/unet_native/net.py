@@ -73,10 +73,10 @@ class Net(ParameterExchange):
         self._runner: Runner | None = None
         seed = secrets.randbits(63) if seed is None else seed
         self._execution = Execution(phase, seed, algorithm, context)
-        if params_of is not None and params_of.context.device != self.context.device:
+        if params_of is not None and _place(params_of) != _place(self):
             raise ValueError(
-                f"the parameters lie on {params_of.context.device}, the net on "
-                f"{self.context.device}; give both one context"
+                f"the parameters lie on {_place(params_of)}, the net on {_place(self)}; give both "
+                "one context"
             )
         self.layers = layers.create_all(spec.for_phase(phase), self._execution, spec.name)
         self._layer_names = [layer.name for layer in self.layers]
@@ -388,6 +388,11 @@ class Net(ParameterExchange):
         for param in self.parameters:
             if (diff := param.inner.latest("diff")) is not None:
                 diff[...] = 0
+
+
+def _place(net: Net) -> str:
+    where = net.context
+    return where.device if where.gpu == 0 else f"{where.device}:{where.gpu}"
 
 
 def _assign(target: Array, value: Array, name: str) -> None:

@@ -1,7 +1,7 @@
 """The context that the options --device, --gpu, --math and --threads ask for.
 
-A GPU is not taken at its word: before a command uses one, a small network must come out there as it
-does on the CPU. That takes some milliseconds, and an afternoon less than to find out otherwise.
+Before a command uses a GPU, a small network must come out there as it does on the CPU: a driver or
+a kernel that computes something else would only show in what was trained with it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from unet_native import models
 from unet_native._core import Context, CudaError, devices
 from unet_native.cli.console import note
-from unet_native.errors import UserError
+from unet_native.errors import DeviceMemoryError, UserError
 from unet_native.net import Net
 
 # Of the largest magnitude. Rounding stays well below; a wrong kernel is off by all of it.
@@ -31,7 +31,7 @@ def context_of(device: str, gpu: int, threads: int, math: str = "fp32") -> Conte
         if computes_what_the_cpu_does(context):
             return context
         problem = f"--device {name}: GPU {gpu} does not compute what the CPU does, please report it"
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, DeviceMemoryError) as error:
         option = f"--gpu {gpu}" if isinstance(error, CudaError) and gpu else f"--device {name}"
         problem = f"{option}: {error}"
     if device != "auto":
