@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from race_freedom import (
     Argument,
     Launch,
@@ -12,6 +14,7 @@ from race_freedom import (
     span,
     structure,
     view,
+    view_with_strides,
 )
 
 
@@ -23,108 +26,120 @@ def boolean(value: bool) -> str:
     return str(value).lower()
 
 
-def convolve(warps: int, is_backward: bool, has_quads: bool, *shape: int) -> Launch:
-    """convolve of conv3x3.cu; shape N, IC, IH, IW, OC."""
-    kernel = f"convolve<{warps}, {boolean(is_backward)}, {boolean(has_quads)}>"
-    return convolution("conv3x3", kernel, (128, 64 * warps, 8), is_backward, *shape)
+@dataclass(frozen=True)
+class Op:
+    """How many taps a side one convolution has, and pixels of the top for each of the bottom."""
+
+    kernel: int
+    scale: int = 1
+
+    def of_top(self, size: int) -> int:
+        return self.scale * size - (self.kernel - self.scale)
 
 
-def convolve_tensor(
-    math: str, groups: tuple[int, int], is_backward: bool, has_quads: bool, *shape: int
+CONV1X1, CONV3X3, UP_CONV2X2 = Op(1), Op(3), Op(2, scale=2)
+
+
+def multiply_taps(op: Op, warps: int, is_backward: bool, has_quads: bool, *shape: int) -> Launch:
+    """multiply_taps of convolution.cu; shape N, IC, IH, IW, OC."""
+    kernel = f"multiply_taps<{warps}, {boolean(is_backward)}, {boolean(has_quads)}>"
+    return convolution(op, "convolution", kernel, (128, 64 * warps, 8), is_backward, *shape)
+
+
+def multiply_taps_tensor(
+    op: Op, math: str, groups: tuple[int, int], is_backward: bool, has_quads: bool, *shape: int
 ) -> Launch:
-    """convolve of conv3x3_tensor.cu; a tile has 64 times `groups` rows and columns."""
+    """The same of convolution_tensor.cu; a tile has 64 times `groups` rows and columns."""
     tiling = "TensorTiling<{}, {}>".format(*groups)
-    kernel = f"convolve<{math}, {tiling}, {boolean(is_backward)}, {boolean(has_quads)}>"
+    kernel = f"multiply_taps<{math}, {tiling}, {boolean(is_backward)}, {boolean(has_quads)}>"
     tile = (64 * groups[0], 64 * groups[1], 16)
-    return convolution("conv3x3_tensor", kernel, tile, is_backward, *shape)
+    return convolution(op, "convolution_tensor", kernel, tile, is_backward, *shape)
 
 
 def convolution(
-    file: str, kernel: str, tile: tuple[int, int, int], is_backward: bool, *shape: int
+    op: Op,
+    file: str,
+    kernel: str,
+    tile: tuple[int, int, int],
+    is_backward: bool,
+    *shape: int,
 ) -> Launch:
     """forward or backward_data, in one split; tile: rows, columns, depth of a step."""
     n, ic, ih, iw, oc = shape
-    bottom, top = (n, ic, ih, iw), (n, oc, ih - 2, iw - 2)
+    oh, ow = op.of_top(ih), op.of_top(iw)
+    bottom, top = (n, ic, ih, iw), (n, oc, oh, ow)
     source, result = (top, bottom) if is_backward else (bottom, top)
+    side, scale = (1, op.scale) if op.scale > 1 and not is_backward else (op.kernel, 1)
+    backwards = is_backward and op.scale == 1
+    way = [(-1 if backwards else 1) * stride for stride in (source[3] * source[1], source[1])]
+    of_source = every("source", source, op.scale if is_backward else 1)
+    of_result = every("to", result, scale)
+    rows = n * (result[2] // scale) * (result[3] // scale)
     bias, relu = span(None if is_backward else "bias", oc), numbers("?3xf", not is_backward, 0.1)
     pointers = {0: "to"} if is_backward else {0: "to", 48: "bias"}
-    pixels = result[0] * result[2] * result[3]
     return Launch(
         file,
         kernel,
-        (up(pixels, tile[0]), up(result[1], tile[1]), 1),
+        (up(rows, tile[0]), up(result[1], tile[1]), scale * scale),
         [
-            *(view("source", *source), filters("weight", oc, ic, 3)),
-            Argument(view("to", *result).data + bias.data + relu.data, pointers),  # PixelStore
-            numbers("i4xq", 9 * up(source[1], tile[2]), 0),
+            of_source,
+            numbers("i4x2q?7x", side, *way, backwards and op.kernel > 1),
+            filters("weight", oc, ic, op.kernel),
+            Argument(of_result.data + bias.data + relu.data, pointers),  # PixelStore
+            blocks(side * side * up(source[1], tile[2]), 0, scale, ic * oc, result),
         ],
     )
 
 
-def correlate(warps: int, has_quads: bool, split: int, *shape: int) -> Launch:
-    """correlate of conv3x3.cu, over splits of so many pixels."""
-    kernel = f"correlate<{warps}, {boolean(has_quads)}>"
-    return correlation("conv3x3", kernel, (128, 64 * warps, 8), split, *shape)
+def every(name: str, shape: tuple[int, ...], scale: int) -> Argument:
+    """A view of each scale-th pixel of a dense blob."""
+    n, c, h, w = shape
+    strides = (h * w * c, scale * w * c, scale * c)
+    return view_with_strides(name, (n, c, h // scale, w // scale), strides)
 
 
-def correlate_tensor(
-    math: str, groups: tuple[int, int], has_quads: bool, split: int, *shape: int
+def blocks(
+    steps: int, split: int, scale: int, weights: int, large: tuple[int, ...], splits: int = 1
+) -> Argument:
+    """Blocks (cuda/convolution_products.h)."""
+    _, c, _, w = large
+    return numbers("2iqi4x3q", splits, steps, split, scale, weights, w * c, c)
+
+
+def sum_outer_products(op: Op, warps: int, has_quads: bool, split: int, *shape: int) -> Launch:
+    """sum_outer_products of convolution.cu, over splits of so many pixels."""
+    kernel = f"sum_outer_products<{warps}, {boolean(has_quads)}>"
+    return correlation(op, "convolution", kernel, (128, 64 * warps, 8), split, *shape)
+
+
+def sum_outer_products_tensor(
+    op: Op, math: str, groups: tuple[int, int], has_quads: bool, split: int, *shape: int
 ) -> Launch:
-    """correlate of conv3x3_tensor.cu."""
-    kernel = "correlate<{}, TensorTiling<{}, {}>, {}>".format(math, *groups, boolean(has_quads))
+    """The same of convolution_tensor.cu."""
+    tiling = "TensorTiling<{}, {}>".format(*groups)
+    kernel = f"sum_outer_products<{math}, {tiling}, {boolean(has_quads)}>"
     tile = (64 * groups[0], 64 * groups[1], 16)
-    return correlation("conv3x3_tensor", kernel, tile, split, *shape)
+    return correlation(op, "convolution_tensor", kernel, tile, split, *shape)
 
 
 def correlation(
-    file: str, kernel: str, tile: tuple[int, int, int], split: int, *shape: int
+    op: Op, file: str, kernel: str, tile: tuple[int, int, int], split: int, *shape: int
 ) -> Launch:
     n, ic, ih, iw, oc = shape
+    top = (n, oc, op.of_top(ih), op.of_top(iw))
+    side = op.kernel if op.scale == 1 else 1
+    rows, pixels = side * side * 4 * up(ic, 4), n * (top[2] // op.scale) * (top[3] // op.scale)
+    weights, splits = ic * oc, up(pixels, split)
     return Launch(
         file,
         kernel,
-        (up(36 * up(ic, 4), tile[0]), up(oc, tile[1]), up(n * (ih - 2) * (iw - 2), split)),
+        (up(rows, tile[0]), up(oc, tile[1]), op.scale**2 * splits),
         [
-            *(view("bottom", n, ic, ih, iw), view("top_diff", n, oc, ih - 2, iw - 2)),
-            *(numbers("i", split // tile[2]), pointer("partial")),
-        ],
-    )
-
-
-def multiply_pixels(
-    scale: int, warps: int, is_backward: bool, has_quads: bool, *shape: int
-) -> Launch:
-    """multiply_pixels of conv1x1.cu (scale 1) or up_conv2x2.cu (2); N, IC, IH, IW, OC."""
-    n, ic, ih, iw, oc = shape
-    small, large = (n, ic, ih, iw), (n, oc, scale * ih, scale * iw)
-    source, result = (large, small) if is_backward else (small, large)
-    columns = ic if is_backward else scale * scale * oc
-    bias, relu = span(None if is_backward else "bias", oc), numbers("?3xf", not is_backward, 0.1)
-    booleans = [str(one).lower() for one in (is_backward, has_quads)]
-    return Launch(
-        OF_SCALE[scale],
-        f"multiply_pixels<{scale}, {warps}, {', '.join(booleans)}>",
-        (up(n * ih * iw, 128), up(columns, 64 * warps), 1),
-        [
-            view("source", *source),
-            filters("weight", oc, ic, scale),
-            bias,
-            relu,
-            view("to", *result),
-        ],
-    )
-
-
-def sum_outer_products(scale: int, warps: int, has_quads: bool, split: int, *shape: int) -> Launch:
-    """sum_outer_products of the same, over splits of so many pixels."""
-    n, ic, ih, iw, oc = shape
-    return Launch(
-        OF_SCALE[scale],
-        f"sum_outer_products<{scale}, {warps}, {str(has_quads).lower()}>",
-        (up(ic, 128), up(scale * scale * oc, 64 * warps), up(n * ih * iw, split)),
-        [
-            *(view("bottom", n, ic, ih, iw), view("top_diff", n, oc, scale * ih, scale * iw)),
-            *(numbers("i", split), pointer("partial")),
+            view("bottom", n, ic, ih, iw),
+            numbers("i4x2q?7x", side, iw * ic, ic, False),
+            every("top_diff", top, op.scale),
+            blocks(split // tile[2], op.kernel**2 * weights, op.scale, weights, top, splits),
+            pointer("partial"),
         ],
     )
 
@@ -188,7 +203,6 @@ def flat(source: str, kernel: str, size: int, *arguments: Argument) -> Launch:
     return Launch(source, kernel, (up(size, 256), 1, 1), [numbers("q", size), *arguments])
 
 
-OF_SCALE = {1: "conv1x1", 2: "up_conv2x2"}
 BLOB, POOLED = (2, 3, 5, 4), (2, 3, 3, 2)
 CROPPED, CONCAT = (2, 3, 3, 2), (2, 7, 3, 2)
 SKIP = structure(view("skip", 2, 3, 3, 2), numbers("2i", 1, 1))
@@ -200,18 +214,19 @@ MASK_KEY = structure(numbers("2QI4x", 1, 2, 3), pointer("further"))
 
 # At least three steps, so that both buffers of a product are filled again; several blocks.
 ALWAYS = [
-    convolve(1, False, True, 1, 4, 5, 5, 8),
-    correlate(1, True, 24, 1, 4, 7, 8, 8),
-    multiply_pixels(1, 1, False, True, 1, 20, 2, 3, 8),
-    sum_outer_products(1, 1, True, 24, 1, 8, 5, 6, 8),
+    multiply_taps(CONV3X3, 1, False, True, 1, 4, 5, 5, 8),
+    sum_outer_products(CONV3X3, 1, True, 24, 1, 4, 7, 8, 8),
+    multiply_taps(UP_CONV2X2, 1, False, True, 1, 20, 2, 3, 8),
+    multiply_taps(UP_CONV2X2, 1, True, True, 1, 8, 2, 3, 8),
+    sum_outer_products(UP_CONV2X2, 1, True, 24, 1, 8, 5, 6, 8),
     few("correlate_few<2, true>", 8, 1, 8, 9, 10, 2),
     first_layer("direct_sums", 16, 1, 1, 9, 5, 8),
     first_layer("direct_products", 16, 1, 2, 17, 5, 8),
-    Launch("conv3x3", "add_splits", (3, 1, 1), [
+    Launch("reduce", "add_splits", (3, 1, 1), [
         *(numbers("q", 70), pointer("partial"), numbers("i", 40), numbers("?", True)),
         pointer("to"),
     ], rows=8),
-    Launch("conv3x3", "sum_channels", (1, 4, 1), [
+    Launch("reduce", "sum_channels", (1, 4, 1), [
         *(view("top_diff", 1, 5, 6, 7), pointer("partial")),
     ], rows=32),
     elementwise("crop_concat", "crop", CROPPED, view("bottom", *BLOB), SLICE, view("top", *CONCAT)),
@@ -234,28 +249,24 @@ ALWAYS = [
     flat("adam", "update", 300, ADAM, *map(pointer, ("weight", "diff", "history", "history2"))),
 ]  # fmt: skip
 FULL = [
-    convolve(1, False, False, 1, 3, 7, 8, 5),
-    convolve(1, False, True, 1, 8, 14, 14, 68),
-    convolve(2, False, True, 1, 8, 7, 8, 68),
-    convolve(2, False, False, 1, 3, 5, 5, 65),
-    convolve(1, True, False, 1, 3, 5, 5, 5),
-    convolve(1, True, True, 1, 8, 5, 5, 8),
-    convolve(2, True, False, 1, 66, 4, 4, 3),
-    convolve(2, True, True, 1, 68, 4, 4, 12),
-    correlate(1, False, 8, 1, 3, 5, 5, 5),
-    correlate(1, False, 24, 1, 3, 7, 7, 5),
-    correlate(2, False, 24, 1, 3, 7, 7, 65),
-    correlate(2, True, 24, 1, 4, 8, 9, 132),
-    multiply_pixels(1, 2, False, False, 1, 20, 3, 5, 65),
-    multiply_pixels(1, 1, True, True, 1, 8, 3, 5, 20),
-    multiply_pixels(2, 1, False, True, 1, 20, 3, 3, 8),
-    multiply_pixels(2, 2, True, False, 1, 65, 3, 2, 5),
-    sum_outer_products(1, 2, False, 24, 1, 3, 5, 6, 65),
-    sum_outer_products(2, 1, True, 24, 1, 8, 5, 6, 8),
-    sum_outer_products(2, 2, False, 24, 1, 3, 5, 6, 17),
+    multiply_taps(CONV3X3, 1, False, False, 1, 3, 7, 8, 5),
+    multiply_taps(CONV3X3, 1, False, True, 1, 8, 14, 14, 68),
+    multiply_taps(CONV3X3, 2, False, True, 1, 8, 7, 8, 68),
+    multiply_taps(CONV3X3, 1, True, False, 1, 3, 5, 5, 5),
+    multiply_taps(CONV3X3, 1, True, True, 1, 8, 5, 5, 8),
+    multiply_taps(CONV3X3, 2, True, True, 1, 68, 4, 4, 12),
+    sum_outer_products(CONV3X3, 1, False, 8, 1, 3, 5, 5, 5),
+    sum_outer_products(CONV3X3, 1, False, 24, 1, 3, 7, 7, 5),
+    sum_outer_products(CONV3X3, 2, True, 24, 1, 4, 8, 9, 132),
+    multiply_taps(CONV1X1, 1, False, False, 1, 20, 3, 5, 65),
+    multiply_taps(CONV1X1, 1, True, True, 1, 8, 3, 5, 20),
+    multiply_taps(UP_CONV2X2, 2, False, True, 1, 20, 3, 3, 68),
+    multiply_taps(UP_CONV2X2, 1, True, False, 1, 65, 3, 2, 5),
+    sum_outer_products(CONV1X1, 2, True, 24, 1, 4, 5, 6, 68),
+    sum_outer_products(UP_CONV2X2, 1, False, 24, 1, 3, 5, 6, 17),
     few("dot_products<2, true>", 8, 1, 8, 9, 10, 2),
     few("spread_diffs<2, true>", 8, 1, 68, 9, 10, 2),
-    few("dot_products<1, false>", 16, 1, 3, 9, 10, 1),
+    few("dot_products<4, false>", 4, 1, 3, 9, 10, 3),
     few("dot_products<16, false>", 1, 1, 70, 3, 10, 13),
     few("spread_diffs<16, false>", 8, 1, 70, 9, 10, 13),
     few("correlate_few<16, false>", 8, 1, 70, 9, 10, 13),
@@ -263,19 +274,22 @@ FULL = [
 TILES = ((2, 2), (2, 1), (1, 1))
 for math in ("Tf32", "Bf16"):
     FULL += [
-        convolve_tensor(math, (1, 1), False, False, 1, 3, 4, 5, 5),
-        convolve_tensor(math, (1, 1), True, False, 1, 3, 3, 4, 5),
-        correlate_tensor(math, (1, 1), False, 96, 1, 3, 14, 12, 5),
+        multiply_taps_tensor(CONV3X3, math, (1, 1), False, False, 1, 3, 4, 5, 5),
+        multiply_taps_tensor(CONV3X3, math, (1, 1), True, False, 1, 3, 3, 4, 5),
+        multiply_taps_tensor(UP_CONV2X2, math, (1, 1), False, True, 1, 20, 2, 3, 8),
+        multiply_taps_tensor(UP_CONV2X2, math, (1, 1), True, True, 1, 8, 2, 3, 20),
+        sum_outer_products_tensor(CONV3X3, math, (1, 1), False, 96, 1, 3, 14, 12, 5),
+        sum_outer_products_tensor(UP_CONV2X2, math, (1, 1), True, 48, 1, 8, 7, 8, 8),
     ]
     for groups in TILES:
         FULL += [
-            convolve_tensor(math, groups, False, True, 1, 4, 4, 5, 8),
-            convolve_tensor(math, groups, True, True, 1, 8, 3, 4, 4),
-            correlate_tensor(math, groups, True, 96, 1, 4, 14, 12, 8),
+            multiply_taps_tensor(CONV3X3, math, groups, False, True, 1, 4, 4, 5, 8),
+            multiply_taps_tensor(CONV3X3, math, groups, True, True, 1, 8, 3, 4, 4),
+            sum_outer_products_tensor(CONV3X3, math, groups, True, 96, 1, 4, 14, 12, 8),
         ]
 STORE = structure(view("to", *BLOB), span("bias", 3), RELU)
 FULL.append(
-    elementwise("conv3x3", "finish_splits", BLOB, pointer("partial"), numbers("i", 3), STORE)
+    elementwise("convolution", "finish_splits", BLOB, pointer("partial"), numbers("i", 3), STORE)
 )
 # What branches on data, here on labels, is beyond SentryWard; the checker of csrc/simt runs them.
 UNSUPPORTED = [

@@ -9,7 +9,7 @@ import pytest
 
 import reference
 from closeness import assert_close
-from conv3x3_passes import operands, run_passes
+from convolution_passes import CONV3X3
 from gradcheck import check_gradient
 from places import context_of
 from shapes import shape_id
@@ -63,6 +63,7 @@ FEW_INPUTS = [
     (2, 4, 45, 36, 130),  # more tiles than splits in backward_weights
     (3, 1, 12, 18, 64),
 ]
+operands = CONV3X3.operands
 ALGORITHMS = ["direct", "winograd"]
 # Relative to the largest magnitude. The direct sums are as good as float32 additions of this
 # length; F(4x4,3x3) loses an order of magnitude in its transforms.
@@ -72,19 +73,12 @@ TOLERANCE = {"direct": 4e-6, "winograd": 4e-5}
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("shape", SHAPES, ids=shape_id)
 def test_values(shape, algorithm, on_threads):
-    bottom, weight, bias, top_diff = operands(shape)
-
-    top, rectified, bottom_diff, weight_diff, bias_diff = on_threads(
-        partial(run_passes, shape, algorithm=algorithm)
-    )
-    tolerance = TOLERANCE[algorithm]
-    assert_close(top, reference.conv_forward(bottom, weight, bias), tolerance)
-    expected = reference.relu(reference.conv_forward(bottom, weight, None), 0.25)
-    assert_close(rectified, expected, tolerance)
-    assert_close(bottom_diff, reference.conv_backward_data(top_diff, weight), tolerance)
-    expected_weight, expected_bias = reference.conv_backward_weights(bottom, top_diff)
-    assert_close(weight_diff, expected_weight, tolerance)
-    assert_close(bias_diff, expected_bias, 2e-6, floor=float(np.abs(top_diff).max()))
+    blobs = operands(shape)
+    results = on_threads(partial(CONV3X3.run_passes, shape, algorithm=algorithm))
+    expected = CONV3X3.expected(*blobs)
+    for result, exact in zip(results[:4], expected[:4], strict=True):
+        assert_close(result, exact, TOLERANCE[algorithm])
+    assert_close(results[4], expected[4], 2e-6, floor=float(np.abs(blobs[3]).max()))
 
 
 @pytest.mark.parametrize("shape", FEW_INPUTS, ids=shape_id)

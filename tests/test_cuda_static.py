@@ -19,8 +19,8 @@ from benchmarks.cuda_static.occupancy import Occupancy, Request, evaluate, occup
 from benchmarks.cuda_static.toolkit import ARCHITECTURES, CUDA, fatbin_bytes, tool
 
 ALWAYS = (80, 90)
-# Bytes, all architectures and PTX. With the CUDA runtime's 0.7 MB more than the 3 MB aimed at.
-FATBIN_LIMIT = 3.2e6
+# Bytes, all architectures and PTX. The CUDA runtime and the launches add 0.9 MB, for 3 MB in all.
+FATBIN_LIMIT = 2.1e6
 
 needs_nvcc = pytest.mark.skipif(not tool("nvcc"), reason="no nvcc: kernels are not compiled")
 needs_nvdisasm = pytest.mark.skipif(
@@ -137,10 +137,10 @@ def test_too_few_multiply_adds_are_found(planted):
     assert planted("many_multiply_adds", share=0.7) == []
 
 
-@pytest.mark.parametrize("name", ["of_nobody", "convolve<3, true, true>"])
+@pytest.mark.parametrize("name", ["of_nobody", "multiply_taps<3, true, true>"])
 def test_a_kernel_without_a_bound_is_an_error(name):
     with pytest.raises(LookupError, match="0 rows"):
-        bound_of("conv3x3", name)
+        bound_of("convolution", name)
 
 
 def test_a_kernel_of_two_bounds_is_an_error(monkeypatch):

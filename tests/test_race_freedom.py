@@ -31,11 +31,12 @@ from race_freedom import (
 from race_launches import (
     ALWAYS,
     BLOB,
+    CONV3X3,
     FULL,
     UNSUPPORTED,
     WITHOUT_MEMORY,
-    correlate,
     elementwise,
+    sum_outer_products,
 )
 
 needs_prover = pytest.mark.skipif(
@@ -85,7 +86,7 @@ def test_no_kernel_is_forgotten(prover):
 
 @needs_prover
 def test_a_missing_barrier_is_found(prover):
-    launch = correlate(1, True, 24, 1, 4, 7, 7, 8)
+    launch = sum_outer_products(CONV3X3, 1, True, 24, 1, 4, 7, 7, 8)
     answer = prover.prove(launch, without_barriers=True)
     assert answer["result"] == "potential_race"
     assert answer["checks"]["memory"] != "passed"

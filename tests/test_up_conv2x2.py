@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import reference
 from closeness import assert_close
+from convolution_passes import UP_CONV2X2
 from gradcheck import check_gradient
-from guard import aligned_nan, guarded_blob, guarded_dense
+from guard import aligned_nan
 from places import context_of
 from shapes import LAYERS, shape_id
 from unet_native import ops
@@ -21,72 +24,25 @@ WIDE = [
     (1, 24, 90, 3, 36),  # several strips and parts of the rows
 ]
 
-# What the kernels of a GPU distinguish (csrc/cuda/pointwise.h): tiles of 64 columns, in
-# backward_weights also of 128; channels that come four at a time, or not. Nothing is a multiple of
-# a tile.
+# Aligned memory, where a GPU's kernels take channels by fours; test_convolution_gpu.py has their
+# tiles.
 TILES = [
     (1, 130, 5, 7, 1),
     (1, 64, 9, 13, 4),
     (2, 68, 3, 33, 17),
     (1, 20, 11, 12, 36),
 ]
-MANY_TILES = [  # so many that they have 128 columns in these passes too
-    ("forward", (1, 8, 66, 65, 132)),
-    ("forward", (1, 3, 66, 65, 130)),
-    ("backward_data", (1, 132, 92, 93, 4)),
-    ("backward_data", (1, 130, 92, 93, 3)),
-]
-
-
-def operands(shape):
-    n, ic, h, w, oc = shape
-    rng = np.random.default_rng(shape)
-    return (
-        rng.standard_normal((n, ic, h, w), np.float32),
-        rng.standard_normal((ic, oc, 2, 2), np.float32),
-        rng.standard_normal(oc, np.float32),
-        rng.standard_normal((n, oc, 2 * h, 2 * w), np.float32),
-    )
+operands = UP_CONV2X2.operands
 
 
 @pytest.mark.parametrize("shape", LAYERS + WIDE, ids=shape_id)
 def test_values(shape, on_threads):
-    bottom, weight, bias, top_diff = operands(shape)
-
-    def run(context):
-        top, rectified, bottom_diff = (
-            guarded_blob(top_diff.shape),
-            guarded_blob(top_diff.shape),
-            guarded_blob(bottom.shape),
-        )
-        weight_diff = guarded_dense(
-            np.full_like(ops.empty_filter(weight.shape, transposed=True), np.nan)
-        )
-        bias_diff = guarded_dense(np.full_like(bias, np.nan))
-        ops.up_conv2x2_forward(bottom, weight, bias, out=top.array, context=context)
-        ops.up_conv2x2_forward(
-            bottom, weight, negative_slope=0.25, out=rectified.array, context=context
-        )
-        ops.up_conv2x2_backward_data(top_diff, weight, out=bottom_diff.array, context=context)
-        ops.up_conv2x2_backward_weights(
-            bottom,
-            top_diff,
-            weight_diff=weight_diff.array,
-            bias_diff=bias_diff.array,
-            accumulate=False,
-            context=context,
-        )
-        outputs = (top, rectified, bottom_diff, weight_diff, bias_diff)
-        return tuple(output.checked() for output in outputs)
-
-    top, rectified, bottom_diff, weight_diff, bias_diff = on_threads(run)
-    assert_close(top, reference.up_conv2x2_forward(bottom, weight, bias))
-    expected = reference.relu(reference.up_conv2x2_forward(bottom, weight, None), 0.25)
-    assert_close(rectified, expected)
-    assert_close(bottom_diff, reference.up_conv2x2_backward_data(top_diff, weight))
-    expected_weight, expected_bias = reference.up_conv2x2_backward_weights(bottom, top_diff)
-    assert_close(weight_diff, expected_weight)
-    assert_close(bias_diff, expected_bias, floor=float(np.abs(top_diff).max()))
+    blobs = operands(shape)
+    results = on_threads(partial(UP_CONV2X2.run_passes, shape))
+    expected = UP_CONV2X2.expected(*blobs)
+    for result, exact in zip(results[:4], expected[:4], strict=True):
+        assert_close(result, exact)
+    assert_close(results[4], expected[4], floor=float(np.abs(blobs[3]).max()))
 
 
 @pytest.mark.parametrize("shape", TILES, ids=shape_id)
@@ -101,20 +57,6 @@ def test_tiles(shape, isa):
     assert_close(top, reference.up_conv2x2_forward(bottom, weight, bias))
     assert_close(bottom_diff, reference.up_conv2x2_backward_data(top_diff, weight))
     assert_close(weight_diff, reference.up_conv2x2_backward_weights(bottom, top_diff)[0], 4e-6)
-
-
-@pytest.mark.parametrize(("direction", "shape"), MANY_TILES, ids=str)
-def test_many_tiles(direction, shape, isa):
-    bottom, weight, _, top_diff = operands(shape)
-    if direction == "forward":
-        result = aligned_nan(top_diff.shape)
-        ops.up_conv2x2_forward(bottom, weight, out=result, context=context_of(isa))
-        expected = reference.up_conv2x2_forward(bottom, weight, None)
-    else:
-        result = aligned_nan(bottom.shape)
-        ops.up_conv2x2_backward_data(top_diff, weight, out=result, context=context_of(isa))
-        expected = reference.up_conv2x2_backward_data(top_diff, weight)
-    assert_close(result, expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 6, 7, 5), (2, 33, 9, 10, 18), WIDE[0]], ids=shape_id)

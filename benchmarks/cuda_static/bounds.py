@@ -46,46 +46,34 @@ def _tensor(math: str, rows: int, columns: int, registers: int, share: float) ->
     # 16 * rows * columns sums for each of two products; a ring of four stages. Blocks: of GPUs that
     # have 100 KB of shared memory; the others hold one more.
     tiling = f"TensorTiling<{rows}, {columns}>"
-    kernels = rf"(?:convolve|correlate)<{math}, {tiling}, .*>"
+    kernels = rf"(?:multiply_taps|sum_outer_products)<{math}, {tiling}, .*>"
     blocks = {1: 3, 2: 2, 4: 1}[rows * columns]
     shared = f"sizeof({tiling}::Shared)"
     return Bound(
-        *("conv3x3_tensor", kernels, registers, "kTensorThreads", shared, blocks),
+        *("convolution_tensor", kernels, registers, "kTensorThreads", shared, blocks),
         share=share,
         since=80,
     )
 
 
-_POINTWISE = "conv1x1|up_conv2x2"
-_PRODUCTS = f"conv3x3|conv3x3_few|conv1x1_few|softmax_loss|{_POINTWISE}"
-
 BOUNDS = [
-    _tiled("conv3x3", r"convolve<1, \w+, true>", 1, 0.82),
-    _tiled("conv3x3", r"convolve<1, \w+, false>", 1, 0.70),
-    _tiled("conv3x3", r"convolve<2, \w+, true>", 2, 0.82),
-    _tiled("conv3x3", r"convolve<2, \w+, false>", 2, 0.75),
-    _tiled("conv3x3", r"correlate<1, true>", 1, 0.80),
-    _tiled("conv3x3", r"correlate<1, false>", 1, 0.70),
-    _tiled("conv3x3", r"correlate<2, true>", 2, 0.80),
-    _tiled("conv3x3", r"correlate<2, false>", 2, 0.75),
-    _streaming("conv3x3", "finish_splits"),
+    _tiled("convolution", r"multiply_taps<1, \w+, true>", 1, 0.82),
+    _tiled("convolution", r"multiply_taps<1, \w+, false>", 1, 0.70),
+    _tiled("convolution", r"multiply_taps<2, \w+, true>", 2, 0.82),
+    _tiled("convolution", r"sum_outer_products<1, true>", 1, 0.80),
+    _tiled("convolution", r"sum_outer_products<1, false>", 1, 0.70),
+    _tiled("convolution", r"sum_outer_products<2, true>", 2, 0.80),
+    _streaming("convolution", "finish_splits"),
     _tensor("Tf32", 2, 2, 240, 0.17),
-    _tensor("Tf32", 2, 1, 172, 0.13),
+    _tensor("Tf32", 2, 1, 176, 0.13),
     _tensor("Tf32", 1, 1, 120, 0.07),
     _tensor("Bf16", 2, 2, 240, 0.14),
-    _tensor("Bf16", 2, 1, 172, 0.10),
+    _tensor("Bf16", 2, 1, 176, 0.10),
     _tensor("Bf16", 1, 1, 120, 0.045),
-    _tiled(_POINTWISE, r"multiply_pixels<\d, 1, \w+, \w+>", 1, 0.75),
-    _tiled(_POINTWISE, r"multiply_pixels<\d, 2, \w+, \w+>", 2, 0.78),
-    _tiled(_POINTWISE, r"sum_outer_products<\d, 1, \w+>", 1, 0.60),
-    _tiled(_POINTWISE, r"sum_outer_products<\d, 2, \w+>", 2, 0.70),
     # Bound by memory. A thread of dot_products has the loads of several pixels under way, one of
     # the others with sixteen outputs keeps as many filters or sums: a quarter of the warps do.
-    # With one output and no float4 a thread has sixteen pixels under way, and few neighbours.
-    Bound("conv1x1_few", r"conv1x1_few::dot_products<(1), false>", 160, "conv1x1_few::kThreads",
-          r"4 * \1 * conv1x1_few::kWidth", occupancy=0.12),
-    Bound("conv1x1_few", r"conv1x1_few::dot_products<(?!1, false)(\d+), \w+>", 128,
-          "conv1x1_few::kThreads", r"4 * \1 * conv1x1_few::kWidth", occupancy=0.25),
+    Bound("conv1x1_few", r"conv1x1_few::dot_products<(\d+), \w+>", 128, "conv1x1_few::kThreads",
+          r"4 * \1 * conv1x1_few::kWidth", occupancy=0.25),
     Bound("conv1x1_few", r"conv1x1_few::spread_diffs<\d+, \w+>", 96, "conv1x1_few::kThreads",
           occupancy=0.25),
     Bound("conv1x1_few", r"conv1x1_few::correlate_few<\d+, \w+>", 128, "conv1x1_few::kThreads",
@@ -96,7 +84,7 @@ BOUNDS = [
     Bound("conv3x3_few", r"conv3x3_few::direct_products<(\d+)>", 112, "conv3x3_few::kThreads",
           r"sizeof(conv3x3_few::Tile<\1>::Backward)", occupancy=0.25),
     Bound("fma_peak", "multiply_add", 32, "kThreads", occupancy=0.5),
-    _streaming(_PRODUCTS, "add_splits|sum_channels", "kReduceThreads", "sizeof(ReduceSlots)"),
+    _streaming("reduce", "add_splits|sum_channels", "kReduceThreads", "sizeof(ReduceSlots)"),
     _streaming("softmax_loss", "count_labels|weighted_losses|finish", "kThreads", "sizeof(Shared)"),
     _streaming("adam|crop_concat|dropout|max_pool2x2|relu|sgd|softmax"),
 ]  # fmt: skip

@@ -2,8 +2,9 @@
 // sectors, and is bound by that.
 //
 //   16 lanes, half a warp     four neighbouring channels each: 64 channels of a pixel in a row
-//   their sums                kRun neighbouring pixels x kOutputs = 16, the outputs rounded up to a
-//                             power of two
+//   their sums                kRun neighbouring pixels x kOutputs = 16, the outputs rounded up to
+//   2,
+//                             4 or 16
 //   block                     16 such groups, each with runs of its own
 //
 //   forward            a lane has its channels' share in all 16 sums; four exchanges leave it one
@@ -13,6 +14,7 @@
 //                      groups are added through shared memory, blocks by add_splits
 //
 // Cost: 4*(IC + OC) bytes a pixel for each pass; 2*IC*OC operations a pixel.
+#include "cuda/check.h"
 #include "cuda/conv1x1_few.h"
 #include "cuda/gemm.h"
 #include "cuda/reduce.h"
@@ -259,22 +261,23 @@ struct Kernels {
   }
 };
 
+// The smallest that has OC outputs. More sizes would be machine code for nothing: with any of these
+// the blobs take longer than the sums.
+int outputs_of(int OC) { return OC <= 2 ? 2 : OC <= 4 ? 4 : kMostOutputs; }
+
 // Calls f of the kernels for OC outputs.
 template <class F>
 void with_kernels(int OC, F f) {
-  if (OC == 1) return f(Kernels<1>());
-  if (OC == 2) return f(Kernels<2>());
-  if (OC <= 4) return f(Kernels<4>());
-  if (OC <= 8) return f(Kernels<8>());
-  f(Kernels<16>());
+  const int outputs = outputs_of(OC);
+  if (outputs == 2) return f(Kernels<2>());
+  if (outputs == 4) return f(Kernels<4>());
+  f(Kernels<kMostOutputs>());
 }
 
 }  // namespace
 
 bool takes(int IC, int OC) {
-  int outputs = 1;
-  while (outputs < OC) outputs *= 2;
-  return outputs <= kMostOutputs && outputs * kWidth * channel_tiles(IC) <= kMostFilter;
+  return OC <= kMostOutputs && outputs_of(OC) * kWidth * channel_tiles(IC) <= kMostFilter;
 }
 
 void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,

@@ -21,6 +21,7 @@
 //                      what they read in the level 2 cache
 //
 // Cost: 4*OC bytes a pixel of top, 4*IC a pixel of bottom; 2*9*IC*OC operations a pixel.
+#include "cuda/check.h"
 #include "cuda/conv3x3_few.h"
 #include "cuda/gemm.h"
 #include "cuda/reduce.h"

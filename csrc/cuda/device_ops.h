@@ -46,6 +46,17 @@ UNET_DEVICE_OP void store2(float* p, float2 value) {
   *reinterpret_cast<float2*>(p) = value;
 }
 
+// --- registers ---
+
+// The same value, of which the compiler does not know that: what is computed of it is computed
+// where it stands, instead of occupying a register from an earlier place on.
+UNET_DEVICE_OP int computed_again(int value) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
+
 // --- asynchronous copies from global to shared memory ---
 //
 // Kernels use them through these three; sm_75, which has none, copies at once.

@@ -38,8 +38,9 @@ __device__ __forceinline__ void for_elements(const Extent& extent, Body body) {
 
 // Launches a kernel whose first parameter is the Extent.
 template <class... Parameters, class... Arguments>
-void launch_elements(const Context& ctx, const char* name, void (*kernel)(Extent, Parameters...),
-                     const Extent& extent, const Arguments&... arguments) {
+void launch_elements(const Context& ctx, const LaunchName& name,
+                     void (*kernel)(Extent, Parameters...), const Extent& extent,
+                     const Arguments&... arguments) {
   const unsigned rows = extent.n * extent.h, row = extent.w * extent.c;
   const dim3 grid((row + kElementThreads - 1) / kElementThreads,
                   rows < kMostRows ? rows : kMostRows);

@@ -24,6 +24,14 @@
 namespace unet::UNET_GPU {
 namespace {
 
+// Whether the code is for a device that has them and asynchronous copies; kernels that need both
+// are empty for others, and nothing launches them there.
+#if defined(__CUDA_ARCH__)
+constexpr bool kHasTensorCores = __CUDA_ARCH__ >= 800;
+#else
+constexpr bool kHasTensorCores = true;
+#endif
+
 // The shared memory of the block, which the launch has given sizeof(T) bytes.
 template <class T>
 __device__ __forceinline__ T& shared_memory() {
@@ -35,10 +43,17 @@ __device__ __forceinline__ T& shared_memory() {
 #endif
 }
 
+// What findings of the SIMT runtime call a launch: the op's pass and, where it has a choice of
+// kernels, which one.
+struct LaunchName {
+  const char *pass, *kernel;
+  LaunchName(const char* pass, const char* kernel = "") : pass(pass), kernel(kernel) {}
+};
+
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...). More than 48 KB of shared memory are
-// asked for first. `name` is for the findings of the SIMT runtime.
+// asked for first.
 template <class... Parameters, class... Arguments>
-cudaError_t launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+cudaError_t launch(const LaunchName& name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
                    std::size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
   if (shared_bytes > 48 << 10) {
     const cudaError_t error =
@@ -55,8 +70,9 @@ cudaError_t launch(const char* name, void (*kernel)(Parameters...), dim3 grid, d
   config.stream = stream;
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 #else
-  return unet::simt::launch_kernel(name, kernel, grid, block, shared_bytes, stream,
-                                   std::forward<Arguments>(arguments)...);
+  const std::string space = *name.kernel != 0 ? " " : "";
+  return unet::simt::launch_kernel(name.pass + space + name.kernel, kernel, grid, block,
+                                   shared_bytes, stream, std::forward<Arguments>(arguments)...);
 #endif
 }
 

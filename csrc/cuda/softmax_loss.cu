@@ -16,6 +16,7 @@
 #include <cmath>
 
 #include "core/device_memory.h"
+#include "cuda/check.h"
 #include "cuda/reduce.h"
 #include "ops/softmax_loss.h"
 

@@ -139,8 +139,9 @@ namespace unet::simt {
 
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...), with a name for findings.
 template <class... Parameters, class... Arguments>
-cudaError_t launch_kernel(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-                          std::size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
+cudaError_t launch_kernel(const std::string& name, void (*kernel)(Parameters...), dim3 grid,
+                          dim3 block, std::size_t shared_bytes, cudaStream_t stream,
+                          Arguments&&... arguments) {
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<std::decay_t<Parameters>...> parameters;

@@ -53,7 +53,7 @@ Math = Annotated[
     typer.Option(
         "--math",
         metavar="fp32|tf32|bf16",
-        help="How a GPU multiplies in 3x3 convolutions: exactly, or on its tensor cores, rounded.",
+        help="How a GPU multiplies in convolutions: exactly, or on its tensor cores, rounded.",
     ),
 ]
 Gpu = Annotated[int, typer.Option("--gpu", min=0, help="Which GPU, counted from 0.")]

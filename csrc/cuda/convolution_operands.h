@@ -1,27 +1,39 @@
-// What the products of conv3x3 multiply, and where their results go: shared by the exact products
-// (conv3x3.cu) and those on tensor cores (conv3x3_tensor.cu).
+// What the products of convolution.h multiply, and where their results go: shared by the exact
+// products (convolution.cu) and those on tensor cores (convolution_tensor.cu).
 //
-// forward, backward_data: a row is a pixel of the result, a step some channels of one tap.
+// convolve: a row is a pixel, a step some channels of one tap. How far a tap's pixel lies from the
+// row's own is the same for all rows: a thread keeps a pointer for each row that it brings, with a
+// bit for each tap that exists, and the steps add one number.
 //
-//   tap   0 1 2     forward reads the pixel (h + kh, w + kw) of bottom, which always exists;
+//   tap   0 1 2     conv3x3 forward reads the pixel (h + kh, w + kw) of bottom, which always
+//   exists;
 //         3 4 5     backward_data (h - kh, w - kw) of top_diff, or 0 outside of it
 //         6 7 8
 //
-// How far a tap's pixel lies from the row's own is the same for all rows: a thread keeps a pointer
-// for each row that it brings, with a bit for each tap that exists, and the steps add one number.
-//
-// backward_weights: a row is one (tap, input channel), a step some pixels. Rows of one tap are
-// rounded up to whole quads, so that a quad never mixes taps.
+// correlate: a row is one (tap, input channel), a step some pixels. Rows of one tap are rounded up
+// to whole quads, so that a quad never mixes taps.
 #pragma once
 
-#include "core/activation.h"
-#include "core/view.h"
-#include "cuda/gemm.h"
+#include "cuda/convolution_products.h"
 
 namespace unet::UNET_GPU {
 namespace {
 
-// --- forward and backward_data ---
+// What a block computes.
+struct Place {
+  int step;                             // the first
+  std::ptrdiff_t split, weight, pixel;  // offsets of its split and part, see Blocks
+};
+
+// z: blockIdx.z.
+__device__ __forceinline__ Place place_of(const Blocks& blocks, int z) {
+  const int part = z / blocks.splits, split = z - part * blocks.splits;
+  const int h = part / blocks.scale, w = part - h * blocks.scale;
+  return {split * blocks.steps, split * blocks.split, part * blocks.weight,
+          h * blocks.row + w * blocks.pixel};
+}
+
+// --- convolve ---
 
 // The step that comes next: channels from `channel` on, of the tap `tap`.
 template <bool kBackward, int kChannels>
@@ -30,18 +42,17 @@ struct TapSteps {
   int kw, channel;
   std::ptrdiff_t shift;  // from a row's pixel to the tap's, and to the channel
 
-  __device__ __forceinline__ static int count(const ConstView& from) {
-    return 9 * ((from.c + kChannels - 1) / kChannels);
+  __device__ __forceinline__ static int count(const ConstView& from, const Taps& taps) {
+    return taps.side * taps.side * ((from.c + kChannels - 1) / kChannels);
   }
 
-  __device__ __forceinline__ TapSteps(const ConstView& from, int step) {
+  __device__ __forceinline__ TapSteps(const ConstView& from, const Taps& taps, int step) {
     const int chunks = (from.c + kChannels - 1) / kChannels;
-    const int number = step / chunks;
+    const int number = step / chunks, kh = number / taps.side;
     tap = 1u << number;
-    kw = number % 3;
+    kw = number - kh * taps.side;
     channel = step % chunks * kChannels;
-    const std::ptrdiff_t way = number / 3 * from.row_stride + kw * from.pixel_stride;
-    shift = (kBackward ? -way : way) + channel;
+    shift = kh * taps.row + kw * taps.pixel + channel;
   }
 
   // Where B begins for step `step`: weight[tap][channel][0], or backward [tap][0][channel].
@@ -52,19 +63,19 @@ struct TapSteps {
   }
 
   // Moves on, and `weight`, a pointer into the filters, with it.
-  __device__ __forceinline__ void advance(const ConstView& from, const ConstFilter& filter,
-                                          const float*& weight) {
+  __device__ __forceinline__ void advance(const ConstView& from, const Taps& taps,
+                                          const ConstFilter& filter, const float*& weight) {
     channel += kChannels;
     shift += kChannels;
     weight += kBackward ? kChannels : std::ptrdiff_t(kChannels) * filter.oc;
     if (channel < from.c) return;
     // The next tap. The last chunk may have gone too far.
-    std::ptrdiff_t way = from.pixel_stride;
-    if (++kw == 3) {
+    std::ptrdiff_t way = taps.pixel;
+    if (++kw == taps.side) {
       kw = 0;
-      way = from.row_stride - 2 * from.pixel_stride;
+      way = taps.row - (taps.side - 1) * taps.pixel;
     }
-    shift += (kBackward ? -way : way) - channel;
+    shift += way - channel;
     weight += kBackward ? std::ptrdiff_t(filter.ic) * filter.oc - channel
                         : std::ptrdiff_t(filter.ic - channel) * filter.oc;
     channel = 0;
@@ -72,27 +83,29 @@ struct TapSteps {
   }
 };
 
-// A row: its pixel in `from`, and the taps for which there is one. A row past the last pixel of the
-// result has the first one's, which forward reads for nothing.
+// A row: its pixel in `from`, and the taps for which there is one. A row past the last pixel has
+// the first one's, which forward reads for nothing.
 struct PixelRow {
   const float* pixel;
-  unsigned taps;  // a bit for each, of backward_data
+  unsigned exist;  // a bit for each tap, of backward_data
 
   // `to`: the blob whose pixels are the rows.
   template <bool kBackward>
-  __device__ __forceinline__ void place(const ConstView& from, const View& to, int row) {
+  __device__ __forceinline__ void place(const ConstView& from, const Taps& taps, const View& to,
+                                        int row) {
     const int pixels = to.h * to.w;
     const int n = row / pixels, rest = row - n * pixels, h = rest / to.w, w = rest - h * to.w;
     pixel = from.data;
-    taps = 0;
+    exist = 0;
     if (n >= to.n) return;
     pixel = from.pixel(n, h, w);
     if constexpr (kBackward) {
-      taps = 0x1ff;
+      exist = 0x1ff;
+      if (!taps.may_leave) return;
 #pragma unroll
       for (int k = 0; k < 3; ++k) {
-        if (h - k < 0 || h - k >= from.h) taps &= ~(7u << 3 * k);
-        if (w - k < 0 || w - k >= from.w) taps &= ~(0x49u << k);
+        if (h - k < 0 || h - k >= from.h) exist &= ~(7u << 3 * k);
+        if (w - k < 0 || w - k >= from.w) exist &= ~(0x49u << k);
       }
     }
   }
@@ -100,14 +113,8 @@ struct PixelRow {
   // How many of the `left` channels from the step's on there are.
   template <bool kBackward>
   __device__ __forceinline__ int count(unsigned tap, int left) const {
-    return !kBackward || (taps & tap) != 0 ? left : 0;
+    return !kBackward || (exist & tap) != 0 ? left : 0;
   }
-};
-
-// Which steps a block computes, and where its split's results lie: at `to` + split * stride.
-struct StepRange {
-  int steps;  // of each split but the last
-  std::ptrdiff_t stride;
 };
 
 // Rows of results on their way to memory. With splits these are partial sums, and bias and ReLU
@@ -145,7 +152,7 @@ struct PixelStore {
   }
 };
 
-// --- backward_weights ---
+// --- correlate ---
 
 // One pixel of each step, for a thread that brings some channels of it: (h, w) in top_diff, with
 // what belongs to it in both blobs.
@@ -184,28 +191,27 @@ struct PixelWalk {
 
 // Rows of weight_diff: [tap][input channel], those of a tap rounded up to whole quads.
 struct WeightRows {
+  Taps taps;
   int channels, padded;
 
-  __device__ __forceinline__ explicit WeightRows(int channels)
-      : channels(channels), padded((channels + 3) / 4 * 4) {}
+  __device__ __forceinline__ WeightRows(const Taps& taps, int channels)
+      : taps(taps), channels(channels), padded((channels + 3) / 4 * 4) {}
 
   // Of the quad that begins with `row`: how many there are, and how far in bottom from the pixel.
-  __device__ __forceinline__ void quad(const ConstView& bottom, int row, int& count,
-                                       std::ptrdiff_t& shift) const {
+  __device__ __forceinline__ void quad(int row, int& count, std::ptrdiff_t& shift) const {
     const int tap = row / padded, channel = row - tap * padded;
-    count = tap < 9 ? channels - channel : 0;
-    shift = tap / 3 * bottom.row_stride + tap % 3 * bottom.pixel_stride + channel;
+    const int kh = tap / taps.side, kw = tap - kh * taps.side;
+    count = kh < taps.side ? channels - channel : 0;
+    shift = kh * taps.row + kw * taps.pixel + channel;
   }
 
   // Where [tap][channel][0] lies in partial[tap][channel][OC], null if that does not exist.
   __device__ __forceinline__ float* place(float* partial, int row, int OC) const {
     const int tap = row / padded, channel = row - tap * padded;
-    if (tap >= 9 || channel >= channels) return nullptr;
+    if (tap >= taps.side * taps.side || channel >= channels) return nullptr;
     return partial + (std::ptrdiff_t(tap) * channels + channel) * OC;
   }
 };
-
-inline int weight_rows(int channels) { return 9 * ((channels + 3) / 4 * 4); }
 
 }  // namespace
 }  // namespace unet::UNET_GPU

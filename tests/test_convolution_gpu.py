@@ -1,19 +1,18 @@
-"""conv3x3 on a GPU: tensor cores, every tile, splits of the common dimension, 4-byte copies.
+"""Convolutions on a GPU: tensor cores, every tile, splits of the common dimension, 4-byte copies.
 
-test_conv3x3.py runs the exact products over its shapes; here are all kinds of products by what the
-plan (csrc/cuda/conv3x3_plan.h) chooses for devices of several sizes, in guarded and aligned memory.
+The tests of each op run the exact products over its shapes; here are all kinds of products by what
+the plan (csrc/cuda/convolution_plan.h) chooses for devices of several sizes, in guarded and aligned
+memory, for conv3x3, conv1x1 and up_conv2x2.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 import pytest
 
 import reference
 from closeness import assert_close
-from conv3x3_passes import operands, run_passes
+from convolution_passes import CONV1X1, CONV3X3, UP_CONV2X2
 from places import SCHEDULES, assert_no_findings, devices
 from shapes import shape_id
 from unet_native import _core, ops
@@ -46,6 +45,9 @@ QUADS = [
 ODD = [(1, 5, 4, 5, 3), (1, 9, 6, 17, 17), (2, 6, 6, 5, 33), (1, 30, 5, 8, 65), (2, 18, 3, 3, 2)]
 
 
+OPS = [CONV3X3, CONV1X1, UP_CONV2X2]
+
+
 def rounded(array, math):
     """float32 as an operand of a product sees it: tf32 ties away from zero, bf16 ties to even."""
     bits = np.ascontiguousarray(array).view(np.uint32)
@@ -54,9 +56,6 @@ def rounded(array, math):
     if math == "bf16":
         bits = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
     return bits.view(np.float32)
-
-
-run_direct = partial(run_passes, algorithm="direct", margin=4)  # in one split
 
 
 def on_schedules(device, math, run):
@@ -73,23 +72,16 @@ def on_schedules(device, math, run):
     return first
 
 
-def check(shape, math, results):
-    bottom, weight, bias, top_diff = operands(shape)
-
-    def expected(math):
-        x, w, dy = (rounded(array, math) for array in (bottom, weight, top_diff))
-        return (
-            reference.conv_forward(x, w, bias),
-            reference.relu(reference.conv_forward(x, w, None), 0.25),
-            reference.conv_backward_data(dy, w),
-            reference.conv_backward_weights(x, dy)[0],
-        )
-
-    for result, same, exact in zip(results, expected(math), expected("fp32"), strict=False):
-        assert_close(result, same, TOLERANCE)
-        assert_close(result, exact, PROMISED[math])
-    exact = reference.conv_backward_weights(bottom, top_diff)[1]  # of the bias: sums, no products
-    assert_close(results[4], exact, 2e-6, floor=float(np.abs(top_diff).max()))
+def check(op, shape, math, results):
+    blobs = op.operands(shape)
+    bottom, weight, bias, top_diff = blobs
+    x, w, dy = (rounded(array, math) for array in (bottom, weight, top_diff))
+    same, exact = op.expected(x, w, bias, dy), op.expected(*blobs)
+    for result, of_rounded, of_given in zip(results[:4], same, exact, strict=False):
+        assert_close(result, of_rounded, TOLERANCE)
+        assert_close(result, of_given, PROMISED[math])
+    # Of the bias: sums, no products.
+    assert_close(results[4], exact[4], 2e-6, floor=float(np.abs(top_diff).max()))
 
 
 @pytest.fixture(autouse=True)
@@ -101,86 +93,115 @@ def ordinary_device():
         _core.simt_findings()
 
 
+# Of the other ops, whose few outputs may have kernels of their own.
+OTHERS = [(2, 20, 3, 5, 68), (1, 64, 5, 7, 20), (1, 9, 6, 7, 17), (3, 130, 2, 3, 33)]
+EVERY_OP = [(CONV3X3, shape) for shape in QUADS + ODD]
+EVERY_OP += [(op, shape) for op in (CONV1X1, UP_CONV2X2) for shape in OTHERS]
+
+
+def case_id(value):
+    """Of an op, a shape or a word."""
+    if isinstance(value, str):
+        return value
+    return value.name if hasattr(value, "name") else shape_id(value)
+
+
 @pytest.mark.parametrize("math", TENSOR_MATHS)
 @pytest.mark.parametrize("device", SIMT)
-@pytest.mark.parametrize("shape", QUADS + ODD, ids=shape_id)
-def test_values(shape, device, math):
+@pytest.mark.parametrize(("op", "shape"), EVERY_OP, ids=case_id)
+def test_values(op, shape, device, math):
     """All passes are the exact sums of rounded operands, and as close to the exact ones as said."""
-    check(shape, math, on_schedules(device, math, lambda c: run_passes(shape, c, margin=4)))
+    run = on_schedules(device, math, lambda c: op.run_passes(shape, c, margin=4))
+    check(op, shape, math, run)
 
 
 @pytest.mark.parametrize("math", TENSOR_MATHS)
-def test_memory_that_is_not_aligned(math):
+@pytest.mark.parametrize("op", OPS, ids=case_id)
+def test_memory_that_is_not_aligned(op, math):
     shape = (1, 16, 5, 7, 36)
     _core.simt_blocks()
-    check(shape, math, run_passes(shape, Context(device=SIMT[-1], math=math), margin=3))
+    check(op, shape, math, op.run_passes(shape, Context(device=SIMT[-1], math=math), margin=3))
     assert {name.split()[-1] for name in _core.simt_blocks() if f" {math} " in name} == {
         "64x64",
         "any",
     }
 
 
-# Multiprocessors for which the plan takes each tile, for 120 pixels and up to 128 channels.
+# Multiprocessors for which the plan takes each tile, for 120 rows and up to 128 channels.
 TILES = {
     "fp32": {"128x128": 1, "128x64": 2},
     "tf32": {"128x128": 1, "128x64": 2, "64x64": 4},
     "bf16": {"128x128": 1, "128x64": 2, "64x64": 4},
 }
 EVERY_TILE = [(math, tile) for math in MATHS for tile in TILES[math]]
+# Shapes with those rows for a wide result forward, and backwards with a wide bottom.
+RAGGED = {
+    CONV3X3: ((1, 20, 12, 14, 124), (1, 124, 10, 12, 20)),
+    CONV1X1: ((1, 36, 10, 12, 124), (1, 124, 10, 12, 36)),
+    UP_CONV2X2: ((1, 20, 10, 12, 124), (1, 124, 10, 12, 20)),
+}
 
 
 @pytest.mark.parametrize(("math", "tile"), EVERY_TILE)
 @pytest.mark.parametrize("device", SIMT)
-def test_every_tile(device, math, tile):
+@pytest.mark.parametrize("op", OPS, ids=case_id)
+def test_every_tile(op, device, math, tile):
     """Each tile of each pass, at ragged sizes: rows, columns and the common dimension end in it."""
-    _core.simt_device(multiprocessors=TILES[math][tile])
-    _core.simt_blocks()
-    shape = (1, 20, 12, 14, 124)
-    check(
-        shape,
-        math,
-        on_schedules(device, math, lambda c: run_direct(shape, c)),
-    )
-    forward = f"conv3x3_forward {math} {tile}"
-    assert forward in _core.simt_blocks()
-    shape = (1, 124, 10, 12, 20)  # the same sizes backwards
-    check(
-        shape,
-        math,
-        on_schedules(device, math, lambda c: run_direct(shape, c)),
-    )
-    assert f"conv3x3_backward_data {math} {tile}" in _core.simt_blocks()
+    options = {"algorithm": "direct"} if op is CONV3X3 else {}  # in one split
+    for shape, direction in zip(RAGGED[op], ("forward", "backward_data"), strict=True):
+        parts = op.scale**2 if direction == "forward" else 1
+        _core.simt_device(multiprocessors=parts * TILES[math][tile])
+        _core.simt_blocks()
+        run = on_schedules(
+            device, math, lambda c, s=shape: op.run_passes(s, c, margin=4, **options)
+        )
+        check(op, shape, math, run)
+        assert f"{op.name}_{direction} {math} {tile}" in _core.simt_blocks()
 
 
 @pytest.mark.parametrize(("math", "tile"), EVERY_TILE)
-def test_every_tile_of_backward_weights(math, tile):
-    shape = (1, 28, 9, 4, 124)  # 252 rows
-    device = {"128x128": 2, "128x64": 4, "64x64": 8}[tile]
-    _core.simt_device(multiprocessors=device)
+@pytest.mark.parametrize("op", OPS, ids=case_id)
+def test_every_tile_of_backward_weights(op, math, tile):
+    shape = (1, 28, 9, 4, 124) if op is CONV3X3 else (1, 252, 7, 2, 124)  # 252 rows, 14 pixels
+    _core.simt_device(multiprocessors={"128x128": 2, "128x64": 4, "64x64": 8}[tile] * op.scale**2)
     _core.simt_blocks()
-    check(shape, math, on_schedules(SIMT[0], math, lambda c: run_passes(shape, c, margin=4)))
-    assert f"conv3x3_backward_weights {math} {tile}" in _core.simt_blocks()
+    run = on_schedules(SIMT[0], math, lambda c: op.run_passes(shape, c, margin=4))
+    check(op, shape, math, run)
+    assert f"{op.name}_backward_weights {math} {tile}" in _core.simt_blocks()
+
+
+BOTH = "forward backward_data"
+SPLIT = [
+    (CONV3X3, (1, 132, 6, 7, 68), BOTH),
+    (CONV3X3, (2, 76, 5, 3, 130), BOTH),
+    (CONV1X1, (1, 1028, 1, 3, 20), "forward"),
+    (CONV1X1, (1, 20, 3, 1, 1028), "backward_data"),
+    (UP_CONV2X2, (1, 1028, 1, 3, 20), "forward"),
+    (UP_CONV2X2, (1, 20, 3, 1, 260), "backward_data"),
+]
 
 
 @pytest.mark.parametrize("math", MATHS)
 @pytest.mark.parametrize("device", SIMT)
-@pytest.mark.parametrize("shape", [(1, 132, 6, 7, 68), (2, 76, 5, 3, 130)], ids=shape_id)
-def test_splits(shape, device, math):
+@pytest.mark.parametrize(("op", "shape", "directions"), SPLIT, ids=case_id)
+def test_splits(op, shape, directions, device, math):
     """A device with many multiprocessors splits few tiles: partial sums, then bias and ReLU."""
     _core.simt_device(multiprocessors=132)
     _core.simt_blocks()
-    check(shape, math, on_schedules(device, math, lambda c: run_passes(shape, c, margin=4)))
+    run = on_schedules(device, math, lambda c: op.run_passes(shape, c, margin=4))
+    check(op, shape, math, run)
     blocks = _core.simt_blocks()
-    assert {"conv3x3_forward splits", "conv3x3_backward_data splits"} <= set(blocks)
-    tiles = -(-shape[0] * (shape[2] - 2) * (shape[3] - 2) // 64) * -(-shape[4] // 64)
-    forward = sum(n for name, n in blocks.items() if f"conv3x3_forward {math}" in name)
-    assert forward > 2 * len(SCHEDULES) * tiles
+    assert {f"{op.name}_{direction} splits" for direction in directions.split()} <= set(blocks)
+    if op is CONV3X3:
+        tiles = -(-shape[0] * (shape[2] - 2) * (shape[3] - 2) // 64) * -(-shape[4] // 64)
+        forward = sum(n for name, n in blocks.items() if f"conv3x3_forward {math}" in name)
+        assert forward > 2 * len(SCHEDULES) * tiles
 
 
 @pytest.mark.parametrize("math", MATHS)
 def test_direct_sums_are_never_split(math):
     """They go in one order whatever the shape and the device: a part has the bits of the whole."""
-    bottom, weight, bias, _ = operands((1, 72, 9, 11, 72))
+    bottom, weight, bias, _ = CONV3X3.operands((1, 72, 9, 11, 72))
     context = Context(device=SIMT[0], math=math)
     _core.simt_device(multiprocessors=132)
     options = {"algorithm": "direct", "context": context}
@@ -201,7 +222,7 @@ def test_direct_sums_are_never_split(math):
 
 @pytest.mark.parametrize("math", TENSOR_MATHS)
 def test_what_is_not_finite_stays_so(math):
-    bottom, weight, bias, _ = (np.abs(x) for x in operands((1, 20, 12, 12, 20)))
+    bottom, weight, bias, _ = (np.abs(x) for x in CONV3X3.operands((1, 20, 12, 12, 20)))
     context = Context(device=SIMT[0], math=math)
     for bits in (0x7FC00000, 0x7FFFFFFF, 0xFF800001, 0x7F800000):
         bottom[0, 7, 5, 6] = np.uint32(bits).view(np.float32)
@@ -247,39 +268,55 @@ def test_math_of_a_context():
 
 
 @pytest.mark.skipif("cuda-simt-checked" not in SIMT, reason="the checker counts")
-@pytest.mark.parametrize("algorithm", ["direct", "auto"])
+@pytest.mark.parametrize("splitting", ["never", "may"])
 @pytest.mark.parametrize(("math", "tile"), EVERY_TILE)
-def test_no_conflicts_of_banks_and_whole_sectors(math, tile, algorithm):
+@pytest.mark.parametrize(
+    "op", [CONV3X3, UP_CONV2X2, pytest.param(CONV1X1, marks=pytest.mark.simt_full)], ids=case_id
+)
+def test_no_conflicts_of_banks_and_whole_sectors(op, math, tile, splitting):
     """Static model: every access to shared memory is free of conflicts, in every pass, and what is
     read and written in global memory is at most 5 % more sectors than the bytes need."""
-    _core.simt_device(multiprocessors=TILES[math][tile] if algorithm == "direct" else 132)
-    context = Context(device="cuda-simt-checked", math=math)
-    options = {"algorithm": algorithm, "context": context}
-    bottom, weight, _, top_diff = operands((1, 32, 10, 17, 128))
-    _, weight_back, _, top_diff_back = operands((1, 128, 8, 15, 32))
-    workspace = np.empty(1 << 22, np.float32)  # begins, as all here, at a page of the device
-    options |= {"workspace": workspace}
-
-    def empty(*shape):
-        return np.empty(shape, np.float32)
-
-    top, bottom_diff = (empty(1, h, w, 128).transpose(0, 3, 1, 2) for h, w in [(8, 15), (8, 15)])
-    weight_diff = empty(3, 3, 32, 128).transpose(3, 2, 0, 1)
+    parts = op.scale**2
+    devices_of_tile = {"forward": parts * TILES[math][tile], "backward_data": TILES[math][tile]}
+    options = {"context": Context(device="cuda-simt-checked", math=math)}
+    if op is CONV3X3:
+        options["algorithm"] = "direct" if splitting == "never" else "auto"
+    # Begins, as all here, at a page of the device.
+    options["workspace"] = np.empty(1 << 22, np.float32)
+    lost = op.kernel - op.scale
+    forward = op.operands((1, 32, 8 + lost, 15 + lost, 128))  # 120 rows, as backward
+    backward = op.operands((1, 128, 8, 15, 32))
     _core.simt_options(count=True)
     _core.simt_traffic()
     _core.simt_blocks()
-    ops.conv3x3_forward(bottom, weight, out=top, **options)
-    ops.conv3x3_backward_data(top_diff_back, weight_back, out=bottom_diff, **options)
-    ops.conv3x3_backward_weights(
-        bottom, top_diff, weight_diff=weight_diff, accumulate=False, **options
-    )
+
+    def on_device(direction):
+        wanted = devices_of_tile[direction] if splitting == "never" else 132
+        _core.simt_device(multiprocessors=wanted)
+
+    bottom, weight, _, top_diff = forward
+    on_device("forward")
+    op.forward(bottom, weight, out=channels_last(top_diff.shape), **options)
+    weight_diff = np.empty((op.kernel, op.kernel, 32, 128), np.float32)
+    weight_diff = weight_diff.transpose((2, 3, 0, 1) if op.is_transposed else (3, 2, 0, 1))
+    options |= {"weight_diff": weight_diff, "accumulate": False}
+    op.backward_weights(bottom, top_diff, **options)
+    del options["weight_diff"], options["accumulate"]
+    bottom, weight, _, top_diff = backward
+    on_device("backward_data")
+    op.backward_data(top_diff, weight, out=channels_last(bottom.shape), **options)
+
     traffic, blocks = _core.simt_traffic(), _core.simt_blocks()
-    if algorithm == "direct":
-        assert {f"conv3x3_forward {math} {tile}", f"conv3x3_backward_data {math} {tile}"} <= set(
-            blocks
-        )
+    if splitting == "never":
+        names = {f"{op.name}_{direction} {math} {tile}" for direction in devices_of_tile}
+        assert names <= set(blocks)
     conflicts = {entry for entry in traffic if entry[1] and entry[5] != entry[6]}
     assert conflicts == set()
     wasteful = {entry for entry in traffic if not entry[1] and entry[5] > 1.05 * entry[6]}
     assert wasteful == set()
-    assert sum(entry[4] for entry in traffic if entry[1]) > 5000
+    assert sum(entry[4] for entry in traffic if entry[1]) > 1000
+
+
+def channels_last(shape):
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
