@@ -57,7 +57,7 @@ def _tensor(math: str, rows: int, columns: int, registers: int, share: float) ->
 
 
 BOUNDS = [
-    _tiled("convolution", r"multiply_taps<1, \w+, true>", 1, 0.82),
+    _tiled("convolution", r"multiply_taps<1, \w+, true>", 1, 0.81),
     _tiled("convolution", r"multiply_taps<1, \w+, false>", 1, 0.70),
     _tiled("convolution", r"multiply_taps<2, \w+, true>", 2, 0.82),
     _tiled("convolution", r"sum_outer_products<1, true>", 1, 0.80),
