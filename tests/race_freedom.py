@@ -116,8 +116,10 @@ def specialise(head: str, entry: str, arguments: list[Argument]) -> Specialised:
             if begin in by_name[name].pointers:
                 lines.append(f"ld.param.u64 {register}, [{by_name[name].pointers[begin]}];")
                 continue
-            bits = int.from_bytes(by_name[name].data[begin : begin + size], "little")
-            value = f"0f{bits:08X}" if kind == "f32" else str(bits)
+            data = by_name[name].data[begin : begin + size]
+            bits = int.from_bytes(data, "little")
+            number = int.from_bytes(data, "little", signed=True)  # strides may be negative
+            value = f"0f{bits:08X}" if kind == "f32" else str(number)
             lines.append(f"mov.{'u16' if size == 1 else kind} {register}, {value};")
         return "\n\t".join(lines)
 

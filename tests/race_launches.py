@@ -47,11 +47,11 @@ def multiply_taps(op: Op, warps: int, is_backward: bool, has_quads: bool, *shape
 
 
 def multiply_taps_tensor(
-    op: Op, math: str, groups: tuple[int, int], is_backward: bool, has_quads: bool, *shape: int
+    op: Op, math: str, groups: tuple[int, int], is_backward: bool, *shape: int
 ) -> Launch:
     """The same of convolution_tensor.cu; a tile has 64 times `groups` rows and columns."""
     tiling = "TensorTiling<{}, {}>".format(*groups)
-    kernel = f"multiply_taps<{math}, {tiling}, {boolean(is_backward)}, {boolean(has_quads)}>"
+    kernel = f"multiply_taps<{math}, {tiling}, {boolean(is_backward)}>"
     tile = (64 * groups[0], 64 * groups[1], 16)
     return convolution(op, "convolution_tensor", kernel, tile, is_backward, *shape)
 
@@ -113,11 +113,11 @@ def sum_outer_products(op: Op, warps: int, has_quads: bool, split: int, *shape: 
 
 
 def sum_outer_products_tensor(
-    op: Op, math: str, groups: tuple[int, int], has_quads: bool, split: int, *shape: int
+    op: Op, math: str, groups: tuple[int, int], split: int, *shape: int
 ) -> Launch:
     """The same of convolution_tensor.cu."""
     tiling = "TensorTiling<{}, {}>".format(*groups)
-    kernel = f"sum_outer_products<{math}, {tiling}, {boolean(has_quads)}>"
+    kernel = f"sum_outer_products<{math}, {tiling}>"
     tile = (64 * groups[0], 64 * groups[1], 16)
     return correlation(op, "convolution_tensor", kernel, tile, split, *shape)
 
@@ -274,18 +274,15 @@ FULL = [
 TILES = ((2, 2), (2, 1), (1, 1))
 for math in ("Tf32", "Bf16"):
     FULL += [
-        multiply_taps_tensor(CONV3X3, math, (1, 1), False, False, 1, 3, 4, 5, 5),
-        multiply_taps_tensor(CONV3X3, math, (1, 1), True, False, 1, 3, 3, 4, 5),
-        multiply_taps_tensor(UP_CONV2X2, math, (1, 1), False, True, 1, 20, 2, 3, 8),
-        multiply_taps_tensor(UP_CONV2X2, math, (1, 1), True, True, 1, 8, 2, 3, 20),
-        sum_outer_products_tensor(CONV3X3, math, (1, 1), False, 96, 1, 3, 14, 12, 5),
-        sum_outer_products_tensor(UP_CONV2X2, math, (1, 1), True, 48, 1, 8, 7, 8, 8),
+        multiply_taps_tensor(UP_CONV2X2, math, (1, 1), False, 1, 20, 2, 3, 8),
+        multiply_taps_tensor(UP_CONV2X2, math, (1, 1), True, 1, 8, 2, 3, 20),
+        sum_outer_products_tensor(UP_CONV2X2, math, (1, 1), 48, 1, 8, 7, 8, 8),
     ]
     for groups in TILES:
         FULL += [
-            multiply_taps_tensor(CONV3X3, math, groups, False, True, 1, 4, 4, 5, 8),
-            multiply_taps_tensor(CONV3X3, math, groups, True, True, 1, 8, 3, 4, 4),
-            sum_outer_products_tensor(CONV3X3, math, groups, True, 96, 1, 4, 14, 12, 8),
+            multiply_taps_tensor(CONV3X3, math, groups, False, 1, 4, 4, 5, 8),
+            multiply_taps_tensor(CONV3X3, math, groups, True, 1, 8, 3, 4, 4),
+            sum_outer_products_tensor(CONV3X3, math, groups, 96, 1, 4, 14, 12, 8),
         ]
 STORE = structure(view("to", *BLOB), span("bias", 3), RELU)
 FULL.append(

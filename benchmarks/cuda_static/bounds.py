@@ -46,7 +46,7 @@ def _tensor(math: str, rows: int, columns: int, registers: int, share: float) ->
     # 16 * rows * columns sums for each of two products; a ring of four stages. Blocks: of GPUs that
     # have 100 KB of shared memory; the others hold one more.
     tiling = f"TensorTiling<{rows}, {columns}>"
-    kernels = rf"(?:multiply_taps|sum_outer_products)<{math}, {tiling}, .*>"
+    kernels = rf"(?:multiply_taps|sum_outer_products)<{math}, {tiling}.*>"
     blocks = {1: 3, 2: 2, 4: 1}[rows * columns]
     shared = f"sizeof({tiling}::Shared)"
     return Bound(

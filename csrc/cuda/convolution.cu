@@ -2,8 +2,8 @@
 // cores: plans, launches, and the sum of splits. cuda/convolution.h says what the products are.
 //
 // A block takes one tile of one split of a part; the epilogue adds the bias and applies the ReLU.
-// Channels or memory that do not allow for quads go the smaller tile's scalar way: such layers are
-// the first, the last, and odd ones in tests.
+// Channels or memory that do not allow for quads go the smaller tile's scalar way, whatever
+// ctx.math says: such layers are the first, the last, and odd ones in tests.
 //
 // Cost: a tile of 128 x 128 reads 256 floats for 16384 multiply-adds.
 #include "cuda/check.h"
@@ -263,10 +263,22 @@ void correlate_exactly(const Context& ctx, int tile, const OuterProduct& p) {
   launch_tile(ctx, p);
 }
 
+// A plan for tensor cores, made one of exact products with so many steps. It has no more splits,
+// for the workspace is the plan's.
+TilePlan exact_plan(const TilePlan& plan, std::ptrdiff_t steps) {
+  const std::ptrdiff_t each = ceil_div(steps, plan.splits);
+  return {plan.tile, int(ceil_div(steps, each)), int(each)};
+}
+
 }  // namespace
 
 void convolve(const Context& ctx, const Convolution& c, Splitting splitting, Span workspace) {
-  const TilePlan plan = plan_convolve(ctx, size_of(c), splitting);
+  const ConvolutionSize size = size_of(c);
+  TilePlan plan = plan_convolve(ctx, size, splitting);
+  const bool quads = has_quads(c.from) && has_quads(c.to) && is_aligned(c.weight.data) &&
+                     (plan.splits == 1 || is_aligned(workspace.data));
+  const bool on_tensor_cores = ctx.math != Math::kFp32 && quads;
+  if (!quads) plan = exact_plan(plan, size.taps * ceil_div(size.from, kDepth));
   TapProduct p = {c.name, c.from, c.taps, c.weight, c.to, c.bias, c.relu, {}};
   const std::ptrdiff_t row = std::ptrdiff_t(c.to.w) * c.to.c, image = c.to.h * row;
   if (plan.splits > 1) {
@@ -278,7 +290,7 @@ void convolve(const Context& ctx, const Convolution& c, Splitting splitting, Spa
   p.blocks = {plan.splits, plan.steps,      c.to.n * image,   c.scale,
               weight,      p.to.row_stride, p.to.pixel_stride};
   p.to = each_of(p.to, c.scale);
-  if (ctx.math != Math::kFp32) {
+  if (on_tensor_cores) {
     convolve_on_tensor_cores(ctx, c.is_backward, plan.tile, p);
   } else {
     (c.is_backward ? convolve_exactly<true> : convolve_exactly<false>)(ctx, plan.tile, p);
@@ -299,7 +311,9 @@ void correlate(const Context& ctx, const Correlation& c, bool accumulate, Span w
   const ConstView top_diff = each_of(c.top_diff, c.scale);
   const int taps = c.taps.side * c.taps.side, parts = c.scale * c.scale;
   const std::ptrdiff_t pixels = std::ptrdiff_t(top_diff.n) * top_diff.h * top_diff.w;
-  const TilePlan plan = plan_correlate(ctx, {pixels, c.bottom.c, top_diff.c, taps, parts});
+  TilePlan plan = plan_correlate(ctx, {pixels, c.bottom.c, top_diff.c, taps, parts});
+  const bool quads = has_quads(c.bottom) && has_quads(c.top_diff) && is_aligned(workspace.data);
+  if (!quads) plan = exact_plan(plan, ceil_div(pixels, kDepth));
   const std::ptrdiff_t weight = std::ptrdiff_t(c.bottom.c) * top_diff.c;
   const std::ptrdiff_t weights = taps * parts * weight;
   const Blocks blocks = {plan.splits,
@@ -310,7 +324,8 @@ void correlate(const Context& ctx, const Correlation& c, bool accumulate, Span w
                          c.top_diff.row_stride,
                          c.top_diff.pixel_stride};
   const OuterProduct p = {c.name, c.bottom, c.taps, top_diff, blocks, workspace.data};
-  const auto launch_with = ctx.math != Math::kFp32 ? correlate_on_tensor_cores : correlate_exactly;
+  const auto launch_with =
+      ctx.math != Math::kFp32 && quads ? correlate_on_tensor_cores : correlate_exactly;
   launch_with(ctx, plan.tile, p);
   launch_add_splits(ctx, weights, workspace.data, plan.splits, accumulate, weight_diff.data);
 }

@@ -6,9 +6,9 @@
 //   backward_data    [pixel][channel]         [column][output channel]
 //   backward_weights [pixel][row]             [pixel][column]
 //
-// All of them as they lie in global memory, 16 bytes a copy: nothing is transposed on the way.
-// Where 16 bytes do not do (channels that are no multiple of four, or memory that is not aligned),
-// four copies of 4 bytes bring the same quad, in the smallest tile alone.
+// All of them as they lie in global memory, 16 bytes a copy: nothing is transposed on the way. What
+// 16 bytes do not do for (channels that are no multiple of four, or memory that is not aligned) is
+// computed exactly, by convolution.cu.
 //
 // Cost: tiles of R x C read R + C floats for R*C multiply-adds; see the model in gemm_tensor.h.
 #include "cuda/check.h"
@@ -21,7 +21,7 @@ namespace {
 // --- convolve ---
 
 // Copies of A: 16 channels of one tap for the rows (pixels) of the tile.
-template <class T, bool kBackward, bool kVector>
+template <class T, bool kBackward>
 struct PixelCopies {
   using Operand = KMajor<T::kRows>;
   Operand operand;
@@ -42,18 +42,18 @@ struct PixelCopies {
     const int left = from.c - step.channel - operand.k();
 #pragma unroll
     for (int i = 0; i < Operand::kCopies; ++i) {
-      copy_quad_async<kVector>(operand.to(to, i), row[i].pixel + step.shift,
-                               row[i].template count<kBackward>(step.tap, left));
+      copy16_async(operand.to(to, i), row[i].pixel + step.shift,
+                   row[i].template count<kBackward>(step.tap, left) > 0);
     }
   }
 };
 
 // Copies of B: 16 channels of one tap for the columns of the tile.
-template <class T, bool kBackward, bool kVector>
+template <class T, bool kBackward>
 struct WeightCopies;
 
-template <class T, bool kVector>
-struct WeightCopies<T, false, kVector> {  // weight[tap][channel][column ..]
+template <class T>
+struct WeightCopies<T, false> {  // weight[tap][channel][column ..]
   using Operand = LineMajor<T::kColumns>;
   Operand operand;
   const float* weight;
@@ -70,13 +70,13 @@ struct WeightCopies<T, false, kVector> {  // weight[tap][channel][column ..]
     const int left = step.channel + operand.k() < filter.ic ? columns : 0;
 #pragma unroll
     for (int i = 0; i < Operand::kCopies; ++i) {
-      copy_quad_async<kVector>(operand.to(to, i), weight + 32 * i, left - 32 * i);
+      copy16_async(operand.to(to, i), weight + 32 * i, left > 32 * i);
     }
   }
 };
 
-template <class T, bool kVector>
-struct WeightCopies<T, true, kVector> {  // weight[tap][column][channel ..]
+template <class T>
+struct WeightCopies<T, true> {  // weight[tap][column][channel ..]
   using Operand = KMajor<T::kColumns>;
   Operand operand;
   const float* weight;
@@ -94,12 +94,12 @@ struct WeightCopies<T, true, kVector> {  // weight[tap][column][channel ..]
     const std::ptrdiff_t apart = std::ptrdiff_t(32) * filter.oc;
 #pragma unroll
     for (int i = 0; i < Operand::kCopies; ++i) {
-      copy_quad_async<kVector>(operand.to(to, i), weight + i * apart, 32 * i < columns ? left : 0);
+      copy16_async(operand.to(to, i), weight + i * apart, 32 * i < columns && left > 0);
     }
   }
 };
 
-template <class Math, class T, bool kBackward, bool kVector>
+template <class Math, class T, bool kBackward>
 __global__ void __launch_bounds__(kTensorThreads, 2)
     multiply_taps(ConstView from, Taps taps, ConstFilter weight, PixelStore store, Blocks blocks) {
   if constexpr (!kHasTensorCores) return;
@@ -108,8 +108,8 @@ __global__ void __launch_bounds__(kTensorThreads, 2)
   const int first_row = blockIdx.x * T::kRows, first_column = blockIdx.y * T::kColumns;
   const Place place = place_of(blocks, blockIdx.z);
   weight.data += place.weight;
-  using A = PixelCopies<T, kBackward, kVector>;
-  using B = WeightCopies<T, kBackward, kVector>;
+  using A = PixelCopies<T, kBackward>;
+  using B = WeightCopies<T, kBackward>;
   const A a(from, taps, store.to, first_row, thread);
   B b(weight, first_column, thread);
 
@@ -130,14 +130,14 @@ __global__ void __launch_bounds__(kTensorThreads, 2)
   store.to.data += result.split + result.pixel;
   tile.for_quads([&](int row, int column, float4 sums) {
     float* pixel = store.row(first_row + row);
-    if (pixel != nullptr) store.template quad<kVector>(pixel, first_column + column, sums);
+    if (pixel != nullptr) store.template quad<true>(pixel, first_column + column, sums);
   });
 }
 
 // --- correlate ---
 
 // Copies of A and B: one pixel of 16, some of its channels.
-template <class T, bool kVector>
+template <class T>
 struct OuterProductCopies {
   using A = LineMajor<T::kRows>;
   using B = LineMajor<T::kColumns>;
@@ -160,17 +160,16 @@ struct OuterProductCopies {
     const bool there = walk.left > 0;
 #pragma unroll
     for (int i = 0; i < A::kCopies; ++i) {
-      copy_quad_async<kVector>(a.to(stage.a, i), walk.bottom + shift[i], there ? count[i] : 0);
+      copy16_async(a.to(stage.a, i), walk.bottom + shift[i], there && count[i] > 0);
     }
 #pragma unroll
     for (int i = 0; i < B::kCopies; ++i) {
-      copy_quad_async<kVector>(b.to(stage.b, i), walk.top_diff + column + 32 * i,
-                               there ? columns - 32 * i : 0);
+      copy16_async(b.to(stage.b, i), walk.top_diff + column + 32 * i, there && columns > 32 * i);
     }
   }
 };
 
-template <class Math, class T, bool kVector>
+template <class Math, class T>
 __global__ void __launch_bounds__(kTensorThreads, 2)
     sum_outer_products(ConstView bottom, Taps taps, ConstView top_diff, Blocks blocks,
                        float* partial) {
@@ -183,7 +182,7 @@ __global__ void __launch_bounds__(kTensorThreads, 2)
   const int pixels = top_diff.n * top_diff.h * top_diff.w, most = blocks.steps * kTensorDepth;
   const int begin = place.step * kTensorDepth, left = pixels - begin;
   const int count = left < most ? left : most;
-  using Copies = OuterProductCopies<T, kVector>;
+  using Copies = OuterProductCopies<T>;
   const WeightRows rows(taps, bottom.c);
   const Copies copies(rows, top_diff, first_row, first_column, thread);
   PixelWalk walk(bottom, top_diff, begin + copies.a.k(), begin + count);
@@ -202,57 +201,47 @@ __global__ void __launch_bounds__(kTensorThreads, 2)
     float* to = rows.place(partial, first_row + row, top_diff.c);
     if (to == nullptr) return;
     column += first_column;
-    store_quad<kVector>(to + column, sums, top_diff.c - column);
+    store_quad<true>(to + column, sums, top_diff.c - column);
   });
 }
 
 // --- launches: the kernels of each tile, in the order of convolution_plan.h ---
 
-template <class T, bool kVector>
-constexpr const char* name_in(Tf32) {
-  return !kVector             ? "tf32 64x64 any"
-         : T::kColumns == 128 ? "tf32 128x128"
-         : T::kRows == 128    ? "tf32 128x64"
-                              : "tf32 64x64";
+constexpr const char* name_in(Tf32, int rows, int columns) {
+  return columns == 128 ? "tf32 128x128" : rows == 128 ? "tf32 128x64" : "tf32 64x64";
 }
-template <class T, bool kVector>
-constexpr const char* name_in(Bf16) {
-  return !kVector             ? "bf16 64x64 any"
-         : T::kColumns == 128 ? "bf16 128x128"
-         : T::kRows == 128    ? "bf16 128x64"
-                              : "bf16 64x64";
+constexpr const char* name_in(Bf16, int rows, int columns) {
+  return columns == 128 ? "bf16 128x128" : rows == 128 ? "bf16 128x64" : "bf16 64x64";
 }
 
-template <class Math, class T, bool kBackward, bool kVector>
+template <class Math, class T, bool kBackward>
 void launch_taps(const Context& ctx, const TapProduct& p) {
-  UNET_CUDA(launch({p.name, name_in<T, kVector>(Math())},
-                   multiply_taps<Math, T, kBackward, kVector>, grid_of<T>(p), kTensorThreads,
+  UNET_CUDA(launch({p.name, name_in(Math(), T::kRows, T::kColumns)},
+                   multiply_taps<Math, T, kBackward>, grid_of<T>(p), kTensorThreads,
                    sizeof(typename T::Shared), stream_of(ctx), p.from, p.taps, p.weight,
                    PixelStore{p.to, p.bias, p.relu}, p.blocks));
 }
 
 template <class Math, bool kBackward>
 void convolve_in(const Context& ctx, int tile, const TapProduct& p) {
-  const auto launch_tile = !has_quads(p) ? launch_taps<Math, TensorTiling<1, 1>, kBackward, false>
-                           : tile == 0   ? launch_taps<Math, TensorTiling<2, 2>, kBackward, true>
-                           : tile == 1   ? launch_taps<Math, TensorTiling<2, 1>, kBackward, true>
-                                         : launch_taps<Math, TensorTiling<1, 1>, kBackward, true>;
+  const auto launch_tile = tile == 0   ? launch_taps<Math, TensorTiling<2, 2>, kBackward>
+                           : tile == 1 ? launch_taps<Math, TensorTiling<2, 1>, kBackward>
+                                       : launch_taps<Math, TensorTiling<1, 1>, kBackward>;
   launch_tile(ctx, p);
 }
 
-template <class Math, class T, bool kVector>
+template <class Math, class T>
 void launch_outer_products(const Context& ctx, const OuterProduct& p) {
-  UNET_CUDA(launch({p.name, name_in<T, kVector>(Math())}, sum_outer_products<Math, T, kVector>,
+  UNET_CUDA(launch({p.name, name_in(Math(), T::kRows, T::kColumns)}, sum_outer_products<Math, T>,
                    grid_of<T>(p), kTensorThreads, sizeof(typename T::Shared), stream_of(ctx),
                    p.bottom, p.taps, p.top_diff, p.blocks, p.partial));
 }
 
 template <class Math>
 void correlate_in(const Context& ctx, int tile, const OuterProduct& p) {
-  const auto launch_tile = !has_quads(p) ? launch_outer_products<Math, TensorTiling<1, 1>, false>
-                           : tile == 0   ? launch_outer_products<Math, TensorTiling<2, 2>, true>
-                           : tile == 1   ? launch_outer_products<Math, TensorTiling<2, 1>, true>
-                                         : launch_outer_products<Math, TensorTiling<1, 1>, true>;
+  const auto launch_tile = tile == 0   ? launch_outer_products<Math, TensorTiling<2, 2>>
+                           : tile == 1 ? launch_outer_products<Math, TensorTiling<2, 1>>
+                                       : launch_outer_products<Math, TensorTiling<1, 1>>;
   launch_tile(ctx, p);
 }
 

@@ -75,20 +75,6 @@ UNET_DEVICE_OP void copy16_async(float* to, const float* from, bool there) {
 #endif
 }
 
-// The same for 4 bytes, where addresses are no multiples of 16.
-UNET_DEVICE_OP void copy4_async(float* to, const float* from, bool there) {
-#if !defined(__CUDACC__)
-  unet::simt::machine().copy_async(to, from, 4, there ? 4 : 0, __builtin_return_address(0));
-#elif __CUDA_ARCH__ >= 800
-  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(address), "l"(from),
-               "r"(there ? 4 : 0)
-               : "memory");
-#else
-  *to = there ? *from : 0.0f;
-#endif
-}
-
 // The copies since the last call become a group.
 UNET_DEVICE_OP void commit_copies() {
 #if !defined(__CUDACC__)

@@ -109,11 +109,13 @@ __device__ __forceinline__ void store_quad(float* p, float4 value, int count) {
   }
 }
 
-// Whether all quads of a view's channels can be loaded and stored at once.
+// Whether all quads of a view's channels can be loaded and stored at once. The stride of a
+// dimension with one element is never used, and may be any.
 template <class T>
 bool has_quads(const BasicView<T>& view) {
-  return view.c % 4 == 0 && view.pixel_stride % 4 == 0 && view.row_stride % 4 == 0 &&
-         view.image_stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0;
+  const auto fits = [](int size, std::ptrdiff_t stride) { return size == 1 || stride % 4 == 0; };
+  return view.c % 4 == 0 && fits(view.w, view.pixel_stride) && fits(view.h, view.row_stride) &&
+         fits(view.n, view.image_stride) && reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0;
 }
 
 inline unsigned blocks_for(std::ptrdiff_t count, int size) {

@@ -258,16 +258,5 @@ __device__ __forceinline__ void multiply_steps(typename Tiling::Shared& shared, 
   wait_for_copies<0>();  // of empty groups
 }
 
-// Copies a quad of which `count` elements exist; with kVector, all or none, at once.
-template <bool kVector>
-__device__ __forceinline__ void copy_quad_async(float* to, const float* from, int count) {
-  if constexpr (kVector) {
-    copy16_async(to, from, count > 0);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) copy4_async(to + i, from + i, i < count);
-  }
-}
-
 }  // namespace
 }  // namespace unet::UNET_GPU

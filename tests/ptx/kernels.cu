@@ -140,8 +140,8 @@ struct Halves {
 __global__ void product_bf16(const float* a, const float* b, float* c) {
   auto& halves = shared_memory<Halves>();
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
-  for (int i = lane; i < 128; i += 32) copy4_async(&halves.a[i / 8][i % 8], a + i, true);
-  for (int i = lane; i < 64; i += 32) copy4_async(&halves.b[i / 8][i % 8], b + i, true);
+  copy16_async(&halves.a[lane / 2][lane % 2 * 4], a + 4 * lane, true);
+  if (lane < 16) copy16_async(&halves.b[lane / 2][lane % 2 * 4], b + 4 * lane, true);
   commit_copies();
   wait_for_copies<0>();
   __syncthreads();
