@@ -117,7 +117,7 @@ def sum_outer_products_tensor(
 ) -> Launch:
     """The same of convolution_tensor.cu."""
     tiling = "TensorTiling<{}, {}>".format(*groups)
-    kernel = f"sum_outer_products<{math}, {tiling}>"
+    kernel = f"sum_outer_products<{math}, {tiling} >"  # as demangled
     tile = (64 * groups[0], 64 * groups[1], 16)
     return correlation(op, "convolution_tensor", kernel, tile, split, *shape)
 
