@@ -14,7 +14,8 @@
 //   by channels  for wide layers on small images, whose transformed filters (four times the
 //                weights) fit in no cache: all tiles are transformed together, then each thread
 //                takes panels of target channels, transforms their filters piece by piece in its
-//                L2 cache and uses each piece at once
+//                L2 cache and uses each piece at once; few tiles leave room there for the products
+//                of several panels, whose filters are then read in longer rows
 //
 // Cost      4.5*N*K*N_*H*W flop in the products, a quarter of the direct sum; the transforms are
 //           about 10 % more at 64 channels
@@ -33,6 +34,7 @@ constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
 constexpr int kPanelTiles = 112;                      // tiles of M in the cut by channels
 constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
+constexpr int kMostGroup = 4;   // panels of them at a time, then with as many fewer channels
 constexpr int kGap = 16;        // floats between positions, lest all fall into one cache set
 
 // The shape of one correlation and how it is cut.
@@ -42,12 +44,14 @@ struct Plan {
   int panels;
   bool by_tiles;
   int block;                                // tiles transformed together
+  int group = 1, chunk;                     // panels and channels of U at a time, by channels
   std::ptrdiff_t row, filter_stride;        // floats: row of V, position of a panel of U
   std::ptrdiff_t filters, tiles, products;  // floats: U, V, M
 
   static std::ptrdiff_t product_stride(int tiles) { return tiles * kPanel + kGap; }
 
-  Plan(int images, int target_h, int target_w, int k, int n)
+  // in_order: whether the filters of neighbouring columns are neighbours in memory.
+  Plan(int images, int target_h, int target_w, int k, int n, bool in_order)
       : K(k), columns(n), grid(images, target_h, target_w) {
     panels = static_cast<int>(ceil_div(n, kPanel));
     row = row_length(k);
@@ -62,9 +66,11 @@ struct Plan {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(
           min<std::ptrdiff_t>(max<std::ptrdiff_t>(fit, kPanelTiles), grid.count()));
-      filter_stride = kChannels * kPanel + kGap;
-      filters = kPositions * filter_stride;
-      products = kPositions * product_stride(kPanelTiles);
+      while (in_order && group < kMostGroup && 2 * group * grid.count() <= kPanelTiles) group *= 2;
+      chunk = kChannels / group;
+      filter_stride = chunk * kPanel + kGap;
+      filters = group * kPositions * filter_stride;
+      products = group * kPositions * product_stride(kPanelTiles / group);
     }
     tiles = kPositions * block * row;
   }
@@ -207,6 +213,8 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
                            const FilterView& filter, const float* bias, FusedRelu relu,
                            const Plan& plan, float* workspace, View target) {
   float* V = workspace;
+  const std::ptrdiff_t panel_filters = plan.filters / plan.group;
+  const std::ptrdiff_t panel_products = plan.products / plan.group;
   const auto finish =
       worth_streaming(target) ? transform_products<true> : transform_products<false>;
   const int count = plan.grid.count();
@@ -222,22 +230,32 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
         transform_source(source, padding, plan, first + t, t, V);
       }
 #pragma omp for schedule(dynamic, 1)
-      for (int p = 0; p < plan.panels; ++p) {
+      for (int p = 0; p < plan.panels; p += plan.group) {
+        const int panels = min(plan.group, plan.panels - p);
         for (int begin = 0; begin < tiles; begin += kPanelTiles) {
           const int part = min(kPanelTiles, tiles - begin);
-          for (int k = 0; k < plan.K; k += kChannels) {
-            const int channels = min(kChannels, plan.K - k);
-            transform_filters(filter, p * kPanel, k, k + channels, plan.filter_stride, U);
-            const int columns = min(kPanel, plan.columns - p * kPanel);
+          for (int k = 0; k < plan.K; k += plan.chunk) {
+            const int channels = min(plan.chunk, plan.K - k);
+            for (int g = 0; g < panels; ++g) {
+              transform_filters(filter, (p + g) * kPanel, k, k + channels, plan.filter_stride,
+                                U + g * panel_filters);
+            }
             const bool last = k + channels == plan.K;
             const int next_k = last ? 0 : k + channels;
-            const int next_p = last ? min(p + ctx.threads, plan.panels - 1) : p;
+            const int next_p = last ? min(p + ctx.threads * plan.group, plan.panels - 1) : p;
             const FilterBlock next =
-                filter.block(next_k, min(kChannels, plan.K - next_k), next_p * kPanel);
-            multiply_chunk(plan, V, begin, part, k, channels, U, columns, next, M);
+                filter.block(next_k, min(plan.chunk, plan.K - next_k), next_p * kPanel, plan.group);
+            for (int g = 0; g < panels; ++g) {
+              const int columns = min(kPanel, plan.columns - (p + g) * kPanel);
+              multiply_chunk(plan, V, begin, part, k, channels, U + g * panel_filters, columns,
+                             next.part(g, panels), M + g * panel_products);
+            }
           }
-          for (int t = 0; t < part; ++t) {
-            finish(plan, M, part, t, first + begin + t, p * kPanel, bias, relu, target);
+          for (int g = 0; g < panels; ++g) {
+            for (int t = 0; t < part; ++t) {
+              finish(plan, M + g * panel_products, part, t, first + begin + t, (p + g) * kPanel,
+                     bias, relu, target);
+            }
           }
           finish_streaming();
         }
@@ -249,7 +267,8 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
 template <class FilterView>
 void correlate(const Context& ctx, ConstView source, int padding, const FilterView& filter,
                const float* bias, FusedRelu relu, float* workspace, View target) {
-  const Plan plan(target.n, target.h, target.w, filter.channels(), filter.columns());
+  const Plan plan(target.n, target.h, target.w, filter.channels(), filter.columns(),
+                  FilterView::in_order);
   const auto cut =
       plan.by_tiles ? correlate_by_tiles<FilterView> : correlate_by_channels<FilterView>;
   cut(ctx, source, padding, filter, bias, relu, plan, workspace, target);
@@ -270,9 +289,9 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, f
 std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass) {
   switch (pass) {
     case Pass::kForward:
-      return Plan(s.n, s.ih - 2, s.iw - 2, s.ic, s.oc).workspace(ctx.threads);
+      return Plan(s.n, s.ih - 2, s.iw - 2, s.ic, s.oc, true).workspace(ctx.threads);
     case Pass::kBackwardData:
-      return Plan(s.n, s.ih, s.iw, s.oc, s.ic).workspace(ctx.threads);
+      return Plan(s.n, s.ih, s.iw, s.oc, s.ic, false).workspace(ctx.threads);
     case Pass::kBackwardWeights:
       break;
   }

@@ -14,15 +14,22 @@ struct FilterBlock {
   const float* first;
   std::ptrdiff_t tap_stride, row_stride;
   int rows, lines;
+
+  // One of `parts` parts of its rows.
+  FilterBlock part(int index, int parts) const {
+    const int begin = rows * index / parts, end = rows * (index + 1) / parts;
+    return {first + begin * row_stride, tap_stride, row_stride, end - begin, lines};
+  }
 };
 
-// Has one of `parts` parts of the block fetched into the L2 cache.
+// Has one of `parts` parts of the block fetched, into all caches: hints for the L2 cache alone do
+// nothing on Zen 4.
 [[gnu::always_inline]] inline void prefetch(const FilterBlock& block, int part, int parts) {
   const int all = 9 * block.rows;
   for (int i = all * part / parts; i < all * (part + 1) / parts; ++i) {
     const float* p =
         block.first + i / block.rows * block.tap_stride + i % block.rows * block.row_stride;
-    for (int line = 0; line < block.lines; ++line) __builtin_prefetch(p + line * kLine, 0, 2);
+    for (int line = 0; line < block.lines; ++line) __builtin_prefetch(p + line * kLine);
   }
 }
 
@@ -42,9 +49,9 @@ struct ForwardFilter {
     const float* from = weight.tap(h, w) + static_cast<std::ptrdiff_t>(k) * weight.oc + n;
     pack_panel(from, weight.oc, rows, count, block);
   }
-  FilterBlock block(int k, int channels, int n) const {
+  FilterBlock block(int k, int channels, int n, int panels) const {
     return {row(0, k, n), static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc, channels,
-            static_cast<int>(ceil_div(kPanel, kLine))};
+            static_cast<int>(ceil_div(min(panels * kPanel, weight.oc - n), kLine))};
   }
 };
 
@@ -74,12 +81,17 @@ struct FlippedFilter {
       for (int r = 0; r < rows; ++r) block[r * kPanel + i] = 0.0f;
     }
   }
-  FilterBlock block(int k, int channels, int n) const {
+  FilterBlock block(int k, int channels, int n, int panels) const {
     return {weight.data + static_cast<std::ptrdiff_t>(n) * weight.oc + k,
             static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc,
-            min(kPanel, weight.ic - n), static_cast<int>(ceil_div(channels, kLine))};
+            min(panels * kPanel, weight.ic - n), static_cast<int>(ceil_div(channels, kLine))};
   }
 };
+
+// Rows of filters that are fetched ahead of their transform. Rows lie a whole number of pages apart
+// where there are many columns, and the taps of a row further still, which no processor foresees;
+// many of them in the cache at once would fall into the same sets.
+constexpr int kRowsAhead = 4;
 
 // U [36][end - begin][kPanel], positions `stride` apart: the columns [n, n + kPanel) of the rows
 // [begin, end) of the filters.
@@ -99,6 +111,7 @@ void transform_filters(const FilterView& filter, int n, int begin, int end, std:
   if constexpr (FilterView::in_order) {
     if (count == kPanel) {
       for (int k = begin; k < end; ++k) {
+        if (k + kRowsAhead < end) prefetch(filter.block(k + kRowsAhead, 1, n, 1), 0, 1);
         transform(k, [&](int tap) { return filter.row(tap, k, n); });
       }
       return;
@@ -107,6 +120,8 @@ void transform_filters(const FilterView& filter, int n, int begin, int end, std:
   float taps[9][kLanes * kPanel];
   for (int k0 = begin; k0 < end; k0 += kLanes) {
     const int rows = min(kLanes, end - k0);
+    const int next = k0 + kLanes;
+    if (next < end) prefetch(filter.block(next, min(kLanes, end - next), n, 1), 0, 1);
     for (int tap = 0; tap < 9; ++tap) {
       filter.read(tap / 3, tap % 3, k0, rows, n, count, taps[tap]);
     }
