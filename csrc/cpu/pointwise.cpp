@@ -26,7 +26,7 @@
 namespace unet::cpu::UNET_ISA::pointwise {
 namespace {
 
-constexpr int kChunk = 192;                        // input channels summed in registers at a time
+constexpr int kChunk = 256;                        // input channels summed in registers at a time
 constexpr std::ptrdiff_t kStripFloats = 96 << 10;  // of all sources in a strip
 constexpr int kMultiplyUnits = 32, kOuterUnits = 16;  // pieces of work to be had at least
 constexpr std::ptrdiff_t kGroupFloats = 64 << 10;     // sums of a group of panels
