@@ -5,8 +5,7 @@
 // row's own is the same for all rows: a thread keeps a pointer for each row that it brings, with a
 // bit for each tap that exists, and the steps add one number.
 //
-//   tap   0 1 2     conv3x3 forward reads the pixel (h + kh, w + kw) of bottom, which always
-//   exists;
+//   tap   0 1 2     conv3x3 forward reads pixel (h + kh, w + kw) of bottom, which always exists;
 //         3 4 5     backward_data (h - kh, w - kw) of top_diff, or 0 outside of it
 //         6 7 8
 //

@@ -132,7 +132,8 @@ class TrainReport:
         name = _base_name((source or {}).get("images"))
         data = f'"{name}"' if name else "arrays"
         if self._sessions:
-            data = f"{self._sessions[-1]['training slices']} slices of {data}"
+            slices = f"{self._sessions[-1]['training slices']} slices"
+            data = f"{slices} of {data}" if name else slices
         best = ""
         if self._validation is not None:
             iteration, results = self._validation
