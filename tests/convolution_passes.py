@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import reference
+from closeness import assert_close
 from guard import MARGIN, guarded_blob, guarded_dense
 from unet_native import ops
 
@@ -86,6 +87,14 @@ class Convolution:
             backward_data(top_diff, weight),
             *backward_weights(bottom, top_diff),
         )
+
+    def check(self, shape: Shape, results, tolerance: float = 2e-6) -> None:
+        """The results of run_passes; the bias has sums, no products."""
+        blobs = self.operands(shape)
+        expected = self.expected(*blobs)
+        for result, exact in zip(results[:4], expected[:4], strict=True):
+            assert_close(result, exact, tolerance)
+        assert_close(results[4], expected[4], floor=float(np.abs(blobs[3]).max()))
 
 
 CONV1X1 = Convolution("conv1x1", 1)

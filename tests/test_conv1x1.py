@@ -44,12 +44,8 @@ operands = CONV1X1.operands
 
 @pytest.mark.parametrize("shape", LAYERS + WIDE, ids=shape_id)
 def test_values(shape, on_threads):
-    blobs = operands(shape)
     results = on_threads(partial(CONV1X1.run_passes, shape))
-    expected = CONV1X1.expected(*blobs)
-    for result, exact in zip(results[:4], expected[:4], strict=True):
-        assert_close(result, exact)
-    assert_close(results[4], expected[4], floor=float(np.abs(blobs[3]).max()))
+    CONV1X1.check(shape, results)
 
 
 @pytest.mark.parametrize("shape", TILES, ids=shape_id)

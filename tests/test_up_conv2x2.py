@@ -37,12 +37,8 @@ operands = UP_CONV2X2.operands
 
 @pytest.mark.parametrize("shape", LAYERS + WIDE, ids=shape_id)
 def test_values(shape, on_threads):
-    blobs = operands(shape)
     results = on_threads(partial(UP_CONV2X2.run_passes, shape))
-    expected = UP_CONV2X2.expected(*blobs)
-    for result, exact in zip(results[:4], expected[:4], strict=True):
-        assert_close(result, exact)
-    assert_close(results[4], expected[4], floor=float(np.abs(blobs[3]).max()))
+    UP_CONV2X2.check(shape, results)
 
 
 @pytest.mark.parametrize("shape", TILES, ids=shape_id)

@@ -2,9 +2,8 @@
 // sectors, and is bound by that.
 //
 //   16 lanes, half a warp     four neighbouring channels each: 64 channels of a pixel in a row
-//   their sums                kRun neighbouring pixels x kOutputs = 16, the outputs rounded up to
-//   2,
-//                             4 or 16
+//   their sums                kRun neighbouring pixels x kOutputs = 16, the outputs rounded up
+//                             to 2, 4 or 16
 //   block                     16 such groups, each with runs of its own
 //
 //   forward            a lane has its channels' share in all 16 sums; four exchanges leave it one

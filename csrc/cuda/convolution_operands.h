@@ -37,7 +37,7 @@ __device__ __forceinline__ Place place_of(const Blocks& blocks, int z) {
 // The step that comes next: channels from `channel` on, of the tap `tap`.
 template <bool kBackward, int kChannels>
 struct TapSteps {
-  unsigned tap;  // a bit, that of PixelRow::taps
+  unsigned tap;  // a bit, that of PixelRow::exist
   int kw, channel;
   std::ptrdiff_t shift;  // from a row's pixel to the tap's, and to the channel
 

@@ -11,7 +11,8 @@ Gradients of parameters are added to the arrays given, as in Caffe, unless ``acc
 without arrays, new ones are returned.
 
 ``context`` says where a call runs (:class:`Context`: device, threads, instruction set, and the
-arithmetic of products: ``math`` "fp32", or on tensor cores "tf32" or "bf16"); None is the
+arithmetic of products: ``math`` "fp32", or on tensor cores "tf32" or "bf16", where channels
+come in fours and memory is aligned to 16 bytes; what has neither is exact); None is the
 CPU with all cores this process may use. Results do not depend on the number of threads.
 
 A wrong dtype, shape or layout raises ``ValueError`` with the op's name and both shapes.
