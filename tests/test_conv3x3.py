@@ -11,7 +11,7 @@ import reference
 from closeness import assert_close
 from convolution_passes import CONV3X3
 from gradcheck import check_gradient
-from places import context_of, instruction_sets
+from places import context_of, devices, instruction_sets
 from shapes import shape_id
 from unet_native import ops
 
@@ -217,6 +217,34 @@ def test_gradient(shape, algorithm):
     check_gradient(lambda b: objective(bottom, weight, b), bias, bias_diff, **options)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("channels", "others", "num_output", "size"),
+    [(16, 9, 20, 9), (64, 64, 64, 13), (128, 70, 33, 7), (144, 300, 40, 10), (512, 512, 64, 8)],
+)
+def test_two_parts_of_a_bottom_are_as_good_as_their_concat(
+    channels, others, num_output, size, algorithm, isa
+):
+    """To the bit; the first part is a window of a larger blob."""
+    if isa not in instruction_sets():
+        pytest.skip("a device takes its bottom in one piece")
+    bottom, weight, bias, top_diff = operands((2, channels + others, size, size + 1, num_output))
+    skip = ops.zeros((2, channels, size + 5, size + 3))
+    window = skip[:, :, 3 : 3 + size, 1 : 2 + size]
+    window[...] = bottom[:, :channels]
+    parts = window, ops.channels_last(np.ascontiguousarray(bottom[:, channels:]))
+    how = {"algorithm": algorithm, "context": context_of(isa, threads=2)}
+    np.testing.assert_array_equal(
+        ops.conv3x3_forward(parts, weight, bias, negative_slope=0.0, **how),
+        ops.conv3x3_forward(bottom, weight, bias, negative_slope=0.0, **how),
+    )
+    of_parts = ops.conv3x3_backward_weights(parts, top_diff, **how)
+    for one, two in zip(
+        of_parts, ops.conv3x3_backward_weights(bottom, top_diff, **how), strict=True
+    ):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_auto_takes_winograd_where_there_are_channels():
     bottom, weight, bias, _ = operands((1, 32, 20, 20, 32))
     auto = ops.conv3x3_forward(bottom, weight, bias)
@@ -263,6 +291,13 @@ def test_bad_input():
         ops.conv3x3_forward(bottom, weight, bias, workspace=np.zeros(3, np.float32))
     with pytest.raises(ValueError, match="bottom: expected a float32 array, got float64"):
         ops.conv3x3_forward(bottom.astype(np.float64), weight, bias)
+    with pytest.raises(ValueError, match=r"same images and pixels \(1x2x6x5 and 1x2x6x4\)"):
+        ops.conv3x3_forward((bottom, bottom[..., :4]), np.zeros((4, 4, 3, 3), np.float32), bias)
+    with pytest.raises(ValueError, match="one array or two parts are wanted, got 3 parts"):
+        ops.conv3x3_forward((bottom,) * 3, weight, bias)
+    for device in devices():
+        with pytest.raises(ValueError, match="a device takes its bottom in one piece"):
+            ops.conv3x3_backward_weights((bottom, bottom), top_diff, context=context_of(device))
     with pytest.raises(ValueError, match="weight_diff: written in place"):
         ops.conv3x3_backward_weights(
             bottom, top_diff, weight_diff=np.zeros((4, 2, 3, 3), np.float32)

@@ -8,29 +8,17 @@ import numpy as np
 import pytest
 
 import reference
+from small_layers import conv, data
 from small_net import inputs_of, reference_of, relative_l2, small_spec
 from unet_native import models
 from unet_native.net import Net
 from unet_native.spec import (
     ConvolutionParameter,
     CropParameter,
-    FillerParameter,
-    InputParameter,
     LayerSpec,
     NetSpec,
     ReLUParameter,
 )
-
-
-def conv(name: str, bottom: str, top: str, num_output: int = 3, **more) -> LayerSpec:
-    parameter = ConvolutionParameter(
-        num_output=num_output, kernel_size=3, weight_filler=FillerParameter("msra")
-    )
-    return LayerSpec(name, "Convolution", (bottom,), (top,), convolution_param=parameter, **more)
-
-
-def data(*shape: int, name: str = "data") -> LayerSpec:
-    return LayerSpec(name, "Input", (), (name,), input_param=InputParameter((shape,)))
 
 
 @pytest.mark.parametrize("plan", ["observable", "lean"])

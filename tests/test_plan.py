@@ -17,9 +17,10 @@ from unet_native.ops import Context
 
 
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("base_width", [4, 16], ids=["copied", "joined"])
 @pytest.mark.parametrize("model", MODELS)
-def test_lean_and_observable_give_the_same_bits(model, threads):
-    spec = small_spec(model)
+def test_lean_and_observable_give_the_same_bits(model, base_width, threads):
+    spec = small_spec(model, base_width=base_width)
     observable = Net(spec, seed=9, context=Context(threads=1))
     random_biases(observable)
     kept = Net(spec, seed=9, plan="lean", params_of=observable, context=Context(threads=threads))

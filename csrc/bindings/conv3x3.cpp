@@ -14,15 +14,24 @@ Algorithm algorithm_from_name(const std::string& name) {
   fail("conv3x3", "unknown algorithm \"" + name + "\": use \"auto\", \"direct\" or \"winograd\"");
 }
 
+// `second`: the other part of the bottom, or None.
+ConcatView concat_of(Arguments& arguments, const py::array& bottom, const py::object& second) {
+  const auto first_view = arguments.view<const float>(bottom, "bottom");
+  if (second.is_none()) return first_view;
+  if (!py::isinstance<py::array>(second)) refuse("bottom", "expected arrays as its parts");
+  const auto second_array = py::reinterpret_borrow<py::array>(second);
+  return {first_view, arguments.view<const float>(second_array, "the second part of bottom")};
+}
+
 }  // namespace
 
 void bind_conv3x3(py::module_& m) {
   m.def("conv3x3_forward",
-        [](const Context& ctx, const py::array& bottom, const py::array& weight,
-           const py::object& bias, std::optional<float> negative_slope,
+        [](const Context& ctx, const py::array& bottom, const py::object& second,
+           const py::array& weight, const py::object& bias, std::optional<float> negative_slope,
            const std::string& algorithm, const py::object& workspace, const py::array& top) {
           Arguments arguments(ctx);
-          const auto bottom_view = arguments.view<const float>(bottom, "bottom");
+          const auto bottom_view = concat_of(arguments, bottom, second);
           const auto weight_view = arguments.filter<const float>(weight, "weight");
           const auto bias_span = arguments.span<const float>(bias, "bias");
           const auto workspace_span = arguments.span<float>(workspace, "workspace");
@@ -49,11 +58,11 @@ void bind_conv3x3(py::module_& m) {
     arguments.finish();
   });
   m.def("conv3x3_backward_weights",
-        [](const Context& ctx, const py::array& bottom, const py::array& top_diff,
-           const std::string& algorithm, bool accumulate, const py::object& workspace,
-           const py::array& weight_diff, const py::object& bias_diff) {
+        [](const Context& ctx, const py::array& bottom, const py::object& second,
+           const py::array& top_diff, const std::string& algorithm, bool accumulate,
+           const py::object& workspace, const py::array& weight_diff, const py::object& bias_diff) {
           Arguments arguments(ctx);
-          const auto bottom_view = arguments.view<const float>(bottom, "bottom");
+          const auto bottom_view = concat_of(arguments, bottom, second);
           const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
           const auto workspace_span = arguments.span<float>(workspace, "workspace");
           const auto weight_diff_view = arguments.filter<float>(weight_diff, "weight_diff");

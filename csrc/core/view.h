@@ -36,6 +36,27 @@ using ConstView = BasicView<const float>;
 using MaskView = BasicView<std::uint8_t>;
 using ConstMaskView = BasicView<const std::uint8_t>;
 
+// Blobs of one size side by side along their channels, read in place of a concat that nobody wrote.
+// A single blob is such a row of one.
+struct ConcatView {
+  static constexpr int kMaxParts = 2;
+
+  ConstView part[kMaxParts];
+  int parts = 1;
+
+  ConcatView() = default;
+  ConcatView(ConstView only) : part{only, {}} {}
+  ConcatView(ConstView first, ConstView second) : part{first, second}, parts(2) {}
+
+  // Of all parts together.
+  ConstView shape() const {
+    ConstView all = part[0];
+    for (int p = 1; p < parts; ++p) all.c += part[p].c;
+    all.data = nullptr;
+    return all;
+  }
+};
+
 // A filter bank. Python sees Caffe's shapes, (OC, IC, KH, KW) for a convolution and
 // (IC, OC, KH, KW) for an up-convolution; in memory both are dense [KH][KW][IC][OC].
 template <class T>

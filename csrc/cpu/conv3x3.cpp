@@ -19,8 +19,9 @@ bool use_winograd(Algorithm algorithm, int IC, int OC) {
 
 }  // namespace
 
-void conv3x3_forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
-                     FusedRelu relu, Algorithm algorithm, Span workspace, View top) {
+void conv3x3_forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight,
+                     ConstSpan bias, FusedRelu relu, Algorithm algorithm, Span workspace,
+                     View top) {
   const auto forward =
       use_winograd(algorithm, weight.ic, weight.oc) ? winograd::forward : direct::forward;
   forward(ctx, bottom, weight, bias, relu, workspace.data, top);
@@ -33,7 +34,7 @@ void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter w
   backward(ctx, top_diff, weight, workspace.data, bottom_diff);
 }
 
-void conv3x3_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff,
+void conv3x3_backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
                               Algorithm algorithm, bool accumulate, Span workspace,
                               Filter weight_diff, Span bias_diff) {
   const auto backward = use_winograd(algorithm, weight_diff.ic, weight_diff.oc)

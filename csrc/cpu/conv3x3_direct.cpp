@@ -16,6 +16,7 @@
 // Cost      18*N*IC*OC*OH*OW flop in every pass; compute-bound from about 8 channels
 // Order     of every sum: chunk of input channels, kh, kw, input channel
 #include "cpu/bias.h"
+#include "cpu/concat_view.h"
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
 
@@ -70,25 +71,30 @@ void pack_weights(const Context& ctx, const Weights& weights, float* packed) {
   }
 }
 
-// M pixels of `to`, of which the 3x3 window of the first begins at `from`; the panel is
-// [9][count][kPanel]. Kept out of the loops
-// over tiles: else the compiler keeps their state in registers and spills accumulators.
+// M pixels of `to`; the 3x3 window of the first begins at (h, w) of image n of `from`, which holds
+// the channels of the chunk; the panel is [9][count][kPanel]. Kept out of the loops over tiles:
+// else the compiler keeps their state in registers and spills accumulators.
 template <int M>
-[[gnu::noinline]] void correlate_tile(const ChunkOfPanel& chunk, const float* from,
-                                      std::ptrdiff_t row_stride, std::ptrdiff_t pixel_stride,
-                                      float* to, std::ptrdiff_t to_stride) {
+[[gnu::noinline]] void correlate_tile(const ChunkOfPanel& chunk, const ConcatView& from, int n,
+                                      int h, int w, float* to, std::ptrdiff_t to_stride) {
   Accumulators<M> acc;
   begin_tile(chunk, to, to_stride, acc);
+  const float* panel = chunk.panel;
   for (int tap = 0; tap < 9; ++tap) {
-    panel_kernel(chunk.count, from + tap / 3 * row_stride + tap % 3 * pixel_stride, pixel_stride,
-                 chunk.panel + tap * chunk.count * kPanel, chunk.columns, acc);
+    for (int p = 0; p < from.parts; ++p) {
+      const ConstView& part = from.part[p];
+      panel_kernel(part.c, part.pixel(n, h + tap / 3, w + tap % 3), part.pixel_stride, panel,
+                   chunk.columns, acc);
+      panel += part.c * kPanel;
+    }
   }
   end_tile(chunk, acc, to, to_stride);
 }
 
 // One strip of output rows times one panel of output channels.
-void correlate_strip(ConstView bottom, int K, const float* panel, const float* bias, FusedRelu relu,
-                     int n, int row_begin, int row_end, int oc, bool large, View top) {
+void correlate_strip(const ConcatView& bottom, int K, const float* panel, const float* bias,
+                     FusedRelu relu, int n, int row_begin, int row_end, int oc, bool large,
+                     View top) {
   const int columns = min(kPanel, top.c - oc);
   const bool streamed = large && K <= kChunk && columns % kLanes == 0;
   float start[kPanel] = {};
@@ -98,12 +104,12 @@ void correlate_strip(ConstView bottom, int K, const float* panel, const float* b
     const ChunkOfPanel chunk{
         count,   panel, k0 == 0 ? start : nullptr, columns, k0 + count == K ? relu : FusedRelu{},
         streamed};
+    const ConcatView from = channels_of(bottom, k0, count);
     for (int oh = row_begin; oh < row_end; ++oh) {
       for (int ow = 0; ow < top.w; ow += kRows) {
         with_rows(min(kRows, top.w - ow), [&](auto rows) {
-          correlate_tile<decltype(rows)::value>(chunk, bottom.pixel(n, oh, ow) + k0,
-                                                bottom.row_stride, bottom.pixel_stride,
-                                                top.pixel(n, oh, ow) + oc, top.pixel_stride);
+          correlate_tile<decltype(rows)::value>(chunk, from, n, oh, ow, top.pixel(n, oh, ow) + oc,
+                                                top.pixel_stride);
         });
       }
     }
@@ -112,9 +118,9 @@ void correlate_strip(ConstView bottom, int K, const float* panel, const float* b
   if (streamed) finish_streaming();
 }
 
-void correlate(const Context& ctx, ConstView bottom, const float* packed, const float* bias,
+void correlate(const Context& ctx, const ConcatView& bottom, const float* packed, const float* bias,
                FusedRelu relu, View top) {
-  const int K = bottom.c;
+  const int K = bottom.shape().c;
   const int panels = static_cast<int>(ceil_div(top.c, kPanel));
   const int strip = max(1, kStripPixels / top.w);
   const int strips = static_cast<int>(ceil_div(top.h, strip));
@@ -165,17 +171,17 @@ void sum_taps(ConstView bottom, ConstView top_diff, int n, int oh, int ic, int o
   for (int tap = 0; tap < 9; ++tap) store(to + tap * tap_stride, acc[tap]);
 }
 
-// to [9][IC][OC] += the rows [begin, end) of all images, input channels [ic, ic + channels).
-void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end, int ic,
-                        int channels, float* to) {
-  const int IC = bottom.c, OC = top_diff.c, OW = top_diff.w;
+// to [9][bottom.c of IC][OC] += the rows [begin, end) of all images.
+void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end, int IC,
+                        float* to) {
+  const int channels = bottom.c, OC = top_diff.c, OW = top_diff.w;
   const int step = even_rows(channels);
   for (int row = begin; row < end; ++row) {
     const int n = row / top_diff.h, oh = row % top_diff.h;
     const float* diff = top_diff.pixel(n, oh, 0);
     int whole = 0;  // output channels that are summed with the taps as rows
     for (; IC <= kFewChannels && whole + kLanes <= OC; whole += kLanes) {
-      for (int c = ic; c < ic + channels; ++c) {
+      for (int c = 0; c < channels; ++c) {
         sum_taps(bottom, top_diff, n, oh, c, whole, static_cast<std::ptrdiff_t>(IC) * OC,
                  to + static_cast<std::ptrdiff_t>(c) * OC + whole);
       }
@@ -184,9 +190,9 @@ void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end
       const int columns = min(kPanel, OC - oc);
       for (int tap = 0; tap < 9; ++tap) {
         const float* from = bottom.pixel(n, oh + tap / 3, tap % 3);
-        for (int c = ic; c < ic + channels; c += step) {
+        for (int c = 0; c < channels; c += step) {
           float* sum = to + (static_cast<std::ptrdiff_t>(tap) * IC + c) * OC + oc;
-          with_rows(min(step, ic + channels - c), [&](auto rows) {
+          with_rows(min(step, channels - c), [&](auto rows) {
             constexpr int M = decltype(rows)::value;
             Accumulators<M> acc;
             load_tile(sum, OC, columns, acc);
@@ -202,7 +208,7 @@ void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end
 
 }  // namespace
 
-void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+void forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
              FusedRelu relu, float* workspace, View top) {
   pack_weights(ctx, ForwardWeights{weight}, workspace);
   correlate(ctx, bottom, workspace, bias.data, relu, top);
@@ -231,14 +237,15 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, f
       for (int c = 0; c < OC; ++c) to[c] = inside ? from[c] : 0.0f;
     }
   }
-  correlate(ctx, padded, workspace, nullptr, {}, bottom_diff);
+  correlate(ctx, ConstView(padded), workspace, nullptr, {}, bottom_diff);
 }
 
-void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                      float* workspace, Filter weight_diff, Span bias_diff) {
-  const int IC = bottom.c, rows = top_diff.n * top_diff.h;
+void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
+                      bool accumulate, float* workspace, Filter weight_diff, Span bias_diff) {
+  const ConstView all = bottom.shape();
+  const int IC = all.c, rows = top_diff.n * top_diff.h;
   const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(9) * IC * top_diff.c;
-  const int splits = weight_splits({bottom.n, IC, bottom.h, bottom.w, top_diff.c});
+  const int splits = weight_splits({all.n, IC, all.h, all.w, top_diff.c});
   const int block = 4 * kRows;
   const int blocks = static_cast<int>(ceil_div(IC, block));
 #pragma omp parallel num_threads(ctx.threads)
@@ -257,7 +264,11 @@ void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, 
         const auto row = [&](int i) {
           return static_cast<int>(static_cast<std::ptrdiff_t>(rows) * i / splits);
         };
-        sum_outer_products(bottom, top_diff, row(s), row(s + 1), b * block, channels, to);
+        const ConcatView some = channels_of(bottom, b * block, channels);
+        for (int p = 0, c = b * block; p < some.parts; c += some.part[p++].c) {
+          sum_outer_products(some.part[p], top_diff, row(s), row(s + 1), IC,
+                             to + static_cast<std::ptrdiff_t>(c) * top_diff.c);
+        }
       }
     }
 #pragma omp for schedule(static)

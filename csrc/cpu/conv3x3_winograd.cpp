@@ -82,7 +82,8 @@ struct Plan {
 };
 
 // V [36][block][row]: tile `first + t` of the source into row t.
-void transform_source(ConstView source, int padding, const Plan& plan, int tile, int t, float* V) {
+void transform_source(const ConcatView& source, int padding, const Plan& plan, int tile, int t,
+                      float* V) {
   const TileGrid& grid = plan.grid;
   transform_window<kWindow>(source, grid.image(tile), grid.y(tile) - padding,
                             grid.x(tile) - padding, V + t * plan.row, plan.block * plan.row,
@@ -168,9 +169,9 @@ void transform_products(const Plan& plan, const float* M, int tiles, int t, int 
 }
 
 template <class FilterView>
-void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const FilterView& filter,
-                        const float* bias, FusedRelu relu, const Plan& plan, float* workspace,
-                        View target) {
+void correlate_by_tiles(const Context& ctx, const ConcatView& source, int padding,
+                        const FilterView& filter, const float* bias, FusedRelu relu,
+                        const Plan& plan, float* workspace, View target) {
   float* U = workspace;  // [panels][36][K][kPanel]
   const std::ptrdiff_t panel_floats = kPositions * plan.filter_stride;
   const auto finish =
@@ -209,7 +210,7 @@ void correlate_by_tiles(const Context& ctx, ConstView source, int padding, const
 }
 
 template <class FilterView>
-void correlate_by_channels(const Context& ctx, ConstView source, int padding,
+void correlate_by_channels(const Context& ctx, const ConcatView& source, int padding,
                            const FilterView& filter, const float* bias, FusedRelu relu,
                            const Plan& plan, float* workspace, View target) {
   float* V = workspace;
@@ -265,7 +266,7 @@ void correlate_by_channels(const Context& ctx, ConstView source, int padding,
 }
 
 template <class FilterView>
-void correlate(const Context& ctx, ConstView source, int padding, const FilterView& filter,
+void correlate(const Context& ctx, const ConcatView& source, int padding, const FilterView& filter,
                const float* bias, FusedRelu relu, float* workspace, View target) {
   const Plan plan(target.n, target.h, target.w, filter.channels(), filter.columns(),
                   FilterView::in_order);
@@ -276,7 +277,7 @@ void correlate(const Context& ctx, ConstView source, int padding, const FilterVi
 
 }  // namespace
 
-void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+void forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
              FusedRelu relu, float* workspace, View top) {
   correlate(ctx, bottom, 0, ForwardFilter{weight}, bias.data, relu, workspace, top);
 }

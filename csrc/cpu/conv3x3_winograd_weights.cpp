@@ -20,6 +20,7 @@
 //
 // Cost      4.5*N*IC*OC*OH*OW flop in the products
 #include "cpu/bias.h"
+#include "cpu/concat_view.h"
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
 #include "cpu/winograd.h"
@@ -93,14 +94,8 @@ struct Plan {
   }
 };
 
-ConstView channels_of(ConstView view, int first, int count) {
-  view.data += first;
-  view.c = count;
-  return view;
-}
-
-void transform_bottom(ConstView bottom, const Plan& plan, int tile, int t, int ic, int channels,
-                      float* V) {
+void transform_bottom(const ConcatView& bottom, const Plan& plan, int tile, int t, int ic,
+                      int channels, float* V) {
   transform_window<kWindow>(channels_of(bottom, ic, channels), plan.grid.image(tile),
                             plan.grid.y(tile), plan.grid.x(tile), V + t * plan.v_row,
                             plan.chunk * plan.v_row,
@@ -200,8 +195,9 @@ void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int
   }
 }
 
-void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                     const Plan& plan, float* workspace, Filter weight_diff, Span bias_diff) {
+void backward_splits(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
+                     bool accumulate, const Plan& plan, float* workspace, Filter weight_diff,
+                     Span bias_diff) {
   const int IC = plan.IC, OC = plan.OC, count = plan.grid.count();
   const int blocks = static_cast<int>(ceil_div(IC, plan.slab));
   const std::ptrdiff_t position_size = static_cast<std::ptrdiff_t>(IC) * plan.s_row;
@@ -259,8 +255,9 @@ void backward_splits(const Context& ctx, ConstView bottom, ConstView top_diff, b
   }
 }
 
-void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                    const Plan& plan, float* workspace, Filter weight_diff, Span bias_diff) {
+void backward_slabs(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
+                    bool accumulate, const Plan& plan, float* workspace, Filter weight_diff,
+                    Span bias_diff) {
   float* V = workspace;
   float* D = V + plan.v_size;
   const int IC = plan.IC, OC = plan.OC, tiles = plan.grid.count();
@@ -306,9 +303,10 @@ void backward_slabs(const Context& ctx, ConstView bottom, ConstView top_diff, bo
 
 }  // namespace
 
-void backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, bool accumulate,
-                      float* workspace, Filter weight_diff, Span bias_diff) {
-  const Plan plan({bottom.n, bottom.c, bottom.h, bottom.w, top_diff.c});
+void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
+                      bool accumulate, float* workspace, Filter weight_diff, Span bias_diff) {
+  const ConstView all = bottom.shape();
+  const Plan plan({all.n, all.c, all.h, all.w, top_diff.c});
   const auto cut = plan.splits > 0 ? backward_splits : backward_slabs;
   cut(ctx, bottom, top_diff, accumulate, plan, workspace, weight_diff, bias_diff);
 }

@@ -134,6 +134,14 @@ inline void touch_windows(ConstView view, const TileGrid& grid, int offset, int 
   }
 }
 
+template <int In>
+inline void touch_windows(const ConcatView& views, const TileGrid& grid, int offset, int first,
+                          int count) {
+  for (int p = 0; p < views.parts; ++p) {
+    touch_windows<In>(views.part[p], grid, offset, first, count);
+  }
+}
+
 // Transforms the In x In window of `view` at (y, x) of image n, zero where it leaves the image, for
 // all channels: to[position * position_stride + c], c < round_up(view.c, kLanes).
 template <int In, class Transform>
@@ -160,6 +168,17 @@ template <int In, class Transform>
           },
           write, transform);
     }
+  }
+}
+
+// The same for the channels of all parts. What a part is filled up with, the next one overwrites.
+template <int In, class Transform>
+[[gnu::always_inline]] inline void transform_window(const ConcatView& views, int n, int y, int x,
+                                                    float* to, std::ptrdiff_t position_stride,
+                                                    const Transform& transform) {
+  for (int p = 0; p < views.parts; ++p) {
+    transform_window<In>(views.part[p], n, y, x, to, position_stride, transform);
+    to += views.part[p].c;
   }
 }
 

@@ -18,8 +18,9 @@ Splitting splitting_of(Algorithm algorithm) {
 
 }  // namespace
 
-void conv3x3_forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
+void conv3x3_forward(const Context& ctx, const ConcatView& only, ConstFilter weight, ConstSpan bias,
                      FusedRelu relu, Algorithm algorithm, Span workspace, View top) {
+  const ConstView& bottom = only.part[0];
   if (conv3x3_few::takes(bottom.c)) {
     return conv3x3_few::forward(ctx, bottom, weight, bias, relu, top);
   }
@@ -46,8 +47,10 @@ void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter w
   convolve(ctx, c, splitting_of(algorithm), workspace);
 }
 
-void conv3x3_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff, Algorithm,
-                              bool accumulate, Span workspace, Filter weight_diff, Span bias_diff) {
+void conv3x3_backward_weights(const Context& ctx, const ConcatView& only, ConstView top_diff,
+                              Algorithm, bool accumulate, Span workspace, Filter weight_diff,
+                              Span bias_diff) {
+  const ConstView& bottom = only.part[0];
   if (conv3x3_few::takes(bottom.c)) {
     return conv3x3_few::backward_weights(ctx, bottom, top_diff, accumulate, workspace.data,
                                          weight_diff, bias_diff);

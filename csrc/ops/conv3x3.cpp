@@ -37,6 +37,19 @@ void check(const char* op, ConstView bottom, const char* bottom_name, ConstFilte
   }
 }
 
+// The shape of the whole bottom.
+ConstView check_parts(const char* op, const Context& ctx, const ConcatView& bottom) {
+  const ConstView &first = bottom.part[0], &second = bottom.part[1];
+  if (bottom.parts > 1) {
+    if (ctx.device != Device::kCpu) fail(op, "a device takes its bottom in one piece");
+    if (first.n != second.n || first.h != second.h || first.w != second.w) {
+      fail(op, "the two parts of bottom must have the same images and pixels (" +
+                   shape_string(first) + " and " + shape_string(second) + ")");
+    }
+  }
+  return bottom.shape();
+}
+
 void check_workspace(const char* op, const Context& ctx, ConstView bottom, int OC, Pass pass,
                      Algorithm algorithm, Span workspace) {
   const Conv3x3Shape shape{bottom.n, bottom.c, bottom.h, bottom.w, OC};
@@ -49,10 +62,12 @@ void check_workspace(const char* op, const Context& ctx, ConstView bottom, int O
 
 }  // namespace
 
-void conv3x3_forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
-                     FusedRelu relu, Algorithm algorithm, Span workspace, View top) {
-  check("conv3x3_forward", bottom, "bottom", weight, "weight", top, "top", bias, "bias");
-  check_workspace("conv3x3_forward", ctx, bottom, weight.oc, Pass::kForward, algorithm, workspace);
+void conv3x3_forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight,
+                     ConstSpan bias, FusedRelu relu, Algorithm algorithm, Span workspace,
+                     View top) {
+  const ConstView whole = check_parts("conv3x3_forward", ctx, bottom);
+  check("conv3x3_forward", whole, "bottom", weight, "weight", top, "top", bias, "bias");
+  check_workspace("conv3x3_forward", ctx, whole, weight.oc, Pass::kForward, algorithm, workspace);
   dispatch(UNET_TWINS(conv3x3_forward), ctx, bottom, weight, bias, relu, algorithm, workspace, top);
 }
 
@@ -66,12 +81,13 @@ void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter w
            bottom_diff);
 }
 
-void conv3x3_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff,
+void conv3x3_backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
                               Algorithm algorithm, bool accumulate, Span workspace,
                               Filter weight_diff, Span bias_diff) {
-  check("conv3x3_backward_weights", bottom, "bottom", weight_diff, "weight_diff", top_diff,
+  const ConstView whole = check_parts("conv3x3_backward_weights", ctx, bottom);
+  check("conv3x3_backward_weights", whole, "bottom", weight_diff, "weight_diff", top_diff,
         "top_diff", bias_diff, "bias_diff");
-  check_workspace("conv3x3_backward_weights", ctx, bottom, weight_diff.oc, Pass::kBackwardWeights,
+  check_workspace("conv3x3_backward_weights", ctx, whole, weight_diff.oc, Pass::kBackwardWeights,
                   algorithm, workspace);
   dispatch(UNET_TWINS(conv3x3_backward_weights), ctx, bottom, top_diff, algorithm, accumulate,
            workspace, weight_diff, bias_diff);

@@ -6,7 +6,8 @@
 //   weight_diff[oc,ic,kh,kw] (+)= sum_{n,oh,ow} top_diff[n,oc,oh,ow] * bottom[n,ic,oh+kh,ow+kw]
 //   bias_diff[oc]            (+)= sum_{n,oh,ow} top_diff[n,oc,oh,ow]
 //
-// Shapes    bottom (N,IC,IH,IW)  weight (OC,IC,3,3)  bias (OC)  top (N,OC,OH,OW)
+// Shapes    bottom (N,IC,IH,IW), on the CPU also in two parts along its channels
+//           weight (OC,IC,3,3)  bias (OC)  top (N,OC,OH,OW)
 //           OH = IH-2, OW = IW-2; bias and bias_diff may be null
 // Writes    top and bottom_diff with =, weight_diff and bias_diff with += if `accumulate`, else =
 // In place  never
@@ -33,12 +34,13 @@ struct Conv3x3Shape {
   int n, ic, ih, iw, oc;
 };
 
-UNET_OP(conv3x3_forward, void(const Context&, ConstView bottom, ConstFilter weight, ConstSpan bias,
-                              FusedRelu relu, Algorithm algorithm, Span workspace, View top));
+UNET_OP(conv3x3_forward,
+        void(const Context&, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
+             FusedRelu relu, Algorithm algorithm, Span workspace, View top));
 UNET_OP(conv3x3_backward_data, void(const Context&, ConstView top_diff, ConstFilter weight,
                                     Algorithm algorithm, Span workspace, View bottom_diff));
 UNET_OP(conv3x3_backward_weights,
-        void(const Context&, ConstView bottom, ConstView top_diff, Algorithm algorithm,
+        void(const Context&, const ConcatView& bottom, ConstView top_diff, Algorithm algorithm,
              bool accumulate, Span workspace, Filter weight_diff, Span bias_diff));
 
 // Floats of workspace that a pass needs on this context.

@@ -12,6 +12,7 @@ from math import prod
 
 from unet_native import arena
 from unet_native.layers import CoordinateMap, Layer
+from unet_native.layers.relu import ReLU
 from unet_native.spec import Shape
 
 LONGEST = (1 << 31) - 1  # axis, as in Caffe
@@ -21,13 +22,15 @@ class Graph:
     """The layers of one phase, checked and connected.
 
     inputs, outputs: names of the blobs that nothing computes and that nothing reads; outputs in
-    alphabetical order, as in Caffe. Raises ValueError for a net that does not hang together.
+    alphabetical order, as in Caffe. fused: position of a ReLU -> its negative_slope, where the
+    layer before applies it. Raises ValueError for a net that does not hang together.
     """
 
     def __init__(self, layers: list[Layer], *, force_backward: bool):
         self.layers = layers
         self.inputs = [top for layer in layers if layer.type == "Input" for top in layer.spec.top]
         self.outputs = self._connect()
+        self.fused = _fused(layers)
         self._decide_backward(force_backward)
         self._decide_accumulation()
 
@@ -128,6 +131,19 @@ class Graph:
                 if layer.propagate[i] and not layer.in_place:
                     layer.accumulate[i] = name in written
                     written.add(name)
+
+
+def _fused(layers: list[Layer]) -> dict[int, float]:
+    """ReLUs in place right behind a layer that can apply them itself."""
+    return {
+        position: layer.negative_slope
+        for position, layer in enumerate(layers)
+        if isinstance(layer, ReLU)
+        and layer.in_place
+        and position > 0
+        and layers[position - 1].can_fuse_relu
+        and layers[position - 1].spec.top == layer.spec.top
+    }
 
 
 def _check_counts(layer: Layer) -> None:

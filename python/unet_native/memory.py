@@ -35,16 +35,22 @@ class Memory:
 
     def bind(self, layers: list[Layer], blobs: Mapping[str, Blob]) -> None:
         """Hands these blobs, those that own no memory, and all layers their arrays."""
+        shapes = self._plan.shapes
         for name, blob in blobs.items():
             blob.bind(data=self._blob(name, "data"), diff=self._blob(name, "diff"))
         for layer in layers:
             layer.bottom_diffs = [
-                self._array(("layer", layer.name, f"addend{i}"), blob.shape)
+                self._array(("layer", layer.name, f"addend{i}"), shapes[layer.spec.bottom[i]])
                 if layer.accumulate[i] and not layer.can_accumulate
                 else blob.diff
                 for i, blob in enumerate(layer.bottom)
             ]
-            kept = layer.kept_buffers([blob.shape for blob in layer.bottom])
+            layer.parts = [
+                blobs[part]
+                for name in layer.spec.bottom
+                for part in self._plan.placement.joined.get(name, ())
+            ]
+            kept = layer.kept_buffers([shapes[name] for name in layer.spec.bottom])
             layer.kept = {
                 name: self._array(("layer", layer.name, name), shape, dtype)
                 for name, (shape, dtype) in kept.items()
@@ -66,8 +72,12 @@ class Memory:
         return None if memory is None else shaped(memory[: prod(shape)], shape)
 
     def _blob(self, name: str, what: str) -> Array | None:
-        """Data or diff of a blob, perhaps as some channels of another blob's."""
-        root, channel = self._plan.home(name)
+        """Data or diff of a blob, perhaps as some channels or a window of another blob's."""
+        placement = self._plan.placement
+        if what == "data" and name in placement.windows:
+            crop = placement.windows[name]
+            return crop.window(self._blob(crop.spec.bottom[0], what), self._plan.shapes[name])
+        root, channel = placement.home(name, what)
         array = self._array(("blob", root, what), self._plan.shapes[root])
         if array is None or root == name:
             return array

@@ -8,8 +8,8 @@ observable  every blob keeps data and diff of its own, as in Caffe: they may be 
 lean        only inputs and outputs can be seen, and only what parameters need is computed in the
             backward pass. A blob's data live until their last reader is done, and its diff may
             take their place. Beyond that,
-            - the bottoms of a Concat are written straight into the top's memory, if nothing else
-              reads them, so that an up-convolution fills its half of the top and Crop the other;
+            - the bottoms of a Concat lie in the top's memory, or nobody writes the top at all
+              (unet_native.placement);
             - a Crop's backward pass waits until the skip connection's diff is needed, which is
               larger than the window it comes from;
             - where a skip connection leaves, the backward passes of Pooling, Crop and ReLU are one;
@@ -27,10 +27,10 @@ from unet_native import arena
 from unet_native.arena import Buffer
 from unet_native.graph import Graph
 from unet_native.layers import Layer
-from unet_native.layers.concat import Concat
 from unet_native.layers.crop import Crop
 from unet_native.layers.pooling import Pooling
 from unet_native.layers.relu import ReLU
+from unet_native.placement import Placement
 from unet_native.spec import Shape
 
 PLANS = ("observable", "lean")
@@ -61,11 +61,10 @@ class Plan:
     """The plan of one net for given shapes.
 
     shapes    of all blobs
-    fused     position of a ReLU -> its negative_slope, where the convolution before applies it
+    fused     position of a ReLU -> its negative_slope, where the layer before applies it
     absorbed  a Pooling -> what its backward_data does besides, where a skip connection leaves
     backward  the steps of the backward pass, in order
-    homes     blob -> (blob in whose memory it lies, first channel there)
-    repeated  blob that is computed again for the backward pass -> the layer that does it
+    placement which blobs lie in others' memory or in none, and which are computed again
     buffers   by (kind, name, what): ("blob", "d0b", "data"), ("layer", "conv_d0a-b", "forward")
     bytes     size of the arena; least_bytes: what the liveliest step alone needs
     """
@@ -86,9 +85,8 @@ class Plan:
         self._graph = graph
         self.shapes = shapes
         self._transient = transient_param_diffs
-        self.fused = _fused(graph.layers)
-        self.homes = self._homes() if self.lean else {}
-        self.repeated = self._repeated() if self.lean and backward else {}
+        self.fused = graph.fused
+        self.placement = Placement(graph, shapes, lean=self.lean, backward=backward)
         self.absorbed: dict[Layer, Absorbed] = {}
         self.backward = self._with_repeats(self._backward_steps()) if backward else []
         self.buffers: dict[Key, Buffer] = {}
@@ -96,10 +94,6 @@ class Plan:
         self._find_lifetimes()
         self.bytes = arena.place(self.buffers.values())
         self.least_bytes = arena.least_bytes(self.buffers.values())
-
-    def home(self, blob: str) -> tuple[str, int]:
-        """The blob in whose memory `blob` lies, and its first channel there."""
-        return self.homes.get(blob, (blob, 0))
 
     def summary(self, largest: int = 8) -> str:
         """A few lines for people: the arena and its largest buffers."""
@@ -115,64 +109,6 @@ class Plan:
             )
         return "\n".join(lines)
 
-    # --- who lies where ---
-
-    def _homes(self) -> dict[str, tuple[str, int]]:
-        """Places the bottoms of every Concat inside its top, where that changes nothing else."""
-        homes: dict[str, tuple[str, int]] = {}
-        for layer in reversed(self._graph.layers):  # tops before bottoms: homes can be nested
-            if not isinstance(layer, Concat):
-                continue
-            layer.inside = set()
-            if layer.spec.concat_param.axis != 1 or self._changes_in_place(layer.spec.top[0]):
-                continue
-            top, channel = homes.get(layer.spec.top[0], (layer.spec.top[0], 0))
-            for i, name in enumerate(layer.spec.bottom):
-                if self._fits_inside(layer, i):
-                    homes[name] = (top, channel)
-                    layer.inside.add(i)
-                channel += self.shapes[name][1]
-        return homes
-
-    def _changes_in_place(self, blob: str) -> bool:
-        return any(layer.in_place and blob in layer.spec.top for layer in self._graph.layers)
-
-    def _fits_inside(self, concat: Concat, i: int) -> bool:
-        name = concat.spec.bottom[i]
-        others = [x for x in self._graph.readers(name) if x is not concat]
-        return (
-            len(self.shapes[name]) == 4
-            and not concat.excess(i, [self.shapes[bottom] for bottom in concat.spec.bottom])
-            and concat.spec.bottom.count(name) == 1
-            and name not in self._graph.inputs
-            and all(
-                other.reads_only_shape(j)
-                for other in others
-                for j, bottom in enumerate(other.spec.bottom)
-                if bottom == name
-            )
-        )
-
-    def _repeated(self) -> dict[str, Layer]:
-        """The blobs that are not worth their memory between the passes."""
-        roots = {root for root, _ in self.homes.values()}
-        found = {}
-        for position, layer in enumerate(self._graph.layers):
-            if not layer.is_cheap([self.shapes[bottom] for bottom in layer.spec.bottom]):
-                continue
-            top = layer.spec.top[0]
-            changes = [
-                i
-                for i, other in enumerate(self._graph.layers)
-                if other.in_place and top in other.spec.top
-            ]
-            fused = [position + 1] if position + 1 in self.fused else []
-            alone = top not in self.homes and top not in roots and top not in self._graph.outputs
-            kept = not any(bottom in found for bottom in layer.spec.bottom)
-            if changes == fused and alone and kept:
-                found[top] = layer
-        return found
-
     # --- what happens when ---
 
     def _with_repeats(self, steps: list[Step]) -> list[Step]:
@@ -180,9 +116,9 @@ class Plan:
         result, made = [], set()
         for step in steps:
             for name in self._data_read(step):
-                if name in self.repeated and name not in made:
+                if name in self.placement.repeated and name not in made:
                     made.add(name)
-                    result.append(Step(self.repeated[name], "recompute"))
+                    result.append(Step(self.placement.repeated[name], "recompute"))
             result.append(step)
         return result
 
@@ -280,9 +216,9 @@ class Plan:
         buffer.last = max(buffer.last, time)
 
     def _touch_blob(self, time: int, blob: str, what: str) -> None:
-        root, _ = self.home(blob)
-        if root not in self._graph.inputs:  # these own their memory
-            self._touch(time, ("blob", root, what), 4 * prod(self.shapes[root]))
+        for root in self.placement.roots(blob, what):
+            if root not in self._graph.inputs:  # these own their memory
+                self._touch(time, ("blob", root, what), 4 * prod(self.shapes[root]))
 
     def _touch_kept(self, time: int, layer: Layer) -> None:
         bottoms = [self.shapes[name] for name in layer.spec.bottom]
@@ -314,7 +250,7 @@ class Plan:
         if step.name == "hand_over":
             return
         for name in self._data_read(step):
-            self._touch_blob(time, name, "again" if name in self.repeated else "data")
+            self._touch_blob(time, name, "again" if name in self.placement.repeated else "data")
         self._touch_workspace(time, layer, step.name)
         if step.name == "recompute":
             self._touch_blob(time, layer.spec.top[0], "again")
@@ -332,16 +268,3 @@ class Plan:
                 if layer.accumulate[i] and not layer.can_accumulate:
                     nbytes = 4 * prod(self.shapes[name])
                     self._touch(time, ("layer", layer.name, f"addend{i}"), nbytes)
-
-
-def _fused(layers: list[Layer]) -> dict[int, float]:
-    """ReLUs in place right behind a layer that can apply them itself."""
-    return {
-        position: layer.negative_slope
-        for position, layer in enumerate(layers)
-        if isinstance(layer, ReLU)
-        and layer.in_place
-        and position > 0
-        and layers[position - 1].can_fuse_relu
-        and layers[position - 1].spec.top == layer.spec.top
-    }

@@ -42,8 +42,8 @@ class Runner:
         self.on_step: OnStep | None = None
         memory = Memory(plan, context)
         memory.bind(self._layers, {k: blob for k, blob in blobs.items() if k not in inputs})
-        self._kept = {name: blobs[name].data for name in plan.repeated}
-        self._again = {name: memory.again(name) for name in plan.repeated}
+        self._kept = {name: blobs[name].data for name in plan.placement.repeated}
+        self._again = {name: memory.again(name) for name in plan.placement.repeated}
         self._workspaces = {
             (layer, step): memory.workspace(layer, step)
             for layer in self._layers

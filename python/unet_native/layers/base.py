@@ -84,6 +84,7 @@ class Layer:
     propagate     for each bottom, whether its diff is wanted
     param_propagate   the same for each parameter
     accumulate    for each bottom, whether another layer has written that diff before
+    parts         the two blobs to read in place of bottom[0], where that has no data
     bottom_diffs  for each bottom, where its diff goes
     workspace     scratch memory of the pass that runs, float32
     kept          what `kept_buffers` asked for, by name
@@ -127,6 +128,7 @@ class Layer:
         self.propagate: list[bool] = []
         self.param_propagate: list[bool] = []
         self.accumulate: list[bool] = []
+        self.parts: list[Blob] = []
         self.bottom_diffs: list[Array | None] = []
         self.workspace: Array | None = None
         self.kept: dict[str, NDArray] = {}
@@ -157,7 +159,7 @@ class Layer:
 
     def release(self) -> None:
         """Lets go of all arrays but the parameters."""
-        self.bottom_diffs, self.workspace, self.kept = [], None, {}
+        self.parts, self.bottom_diffs, self.workspace, self.kept = [], [], None, {}
 
     # --- what the net asks before it runs ---
 
@@ -190,6 +192,10 @@ class Layer:
 
     def reads_only_shape(self, bottom: int) -> bool:
         """Whether that bottom only lends its shape."""
+        return False
+
+    def takes_parts(self, parts: list[Shape]) -> bool:
+        """Whether it can read two such blobs in place of their concat, for equal bits."""
         return False
 
     def coordinates(self, bottoms: list[CoordinateMap]) -> CoordinateMap:

@@ -13,8 +13,9 @@ class Concat(Layer):
     """The bottoms one after the other along `axis`.
 
     On the other axes, later bottoms may be larger than the first by an even number of pixels: then
-    their centre is taken. `inside` names, once the net has placed its blobs, the bottoms that lie
-    in the top's own memory: for those there is nothing to do.
+    their centre is taken. Once the net has placed its blobs, `inside` names the bottoms whose diffs
+    lie in the top's diff, and whose data in its data: for those there is nothing to do. Or the top
+    `is_joined`: it has no data, its readers take the bottoms instead.
     Source: Caffe concat_layer.cpp; cropping from the 2019 Freiburg fork.
     """
 
@@ -24,6 +25,7 @@ class Concat(Layer):
     def __init__(self, *args):
         super().__init__(*args)
         self.inside: set[int] = set()
+        self.is_joined = False
 
     def top_shapes(self, bottoms: list[Shape]) -> list[Shape]:
         first, axis = bottoms[0], self.spec.concat_param.axis
@@ -58,6 +60,8 @@ class Concat(Layer):
         return slices
 
     def forward(self) -> None:
+        if self.is_joined:
+            return
         for i, part in enumerate(self._slices(self.top[0].data)):
             if i not in self.inside:
                 ops.crop_forward(

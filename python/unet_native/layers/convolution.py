@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from unet_native import ops
 from unet_native.layers.base import CoordinateMap, Layer
+from unet_native.ops.arrays import Array
 from unet_native.spec import FillerParameter, Shape
 
 
@@ -91,6 +92,11 @@ class _FilterLayer(Layer):
         p = self.spec.convolution_param
         return [p.weight_filler, p.bias_filler][: 1 + p.bias_term]
 
+    def takes_parts(self, parts: list[Shape]) -> bool:
+        """On the CPU, unless a vector of channels would belong to both parts."""
+        whole_vectors = parts[0][1] % 16 == 0
+        return self.kernel is CONV3X3 and self.execution.is_on_host and whole_vectors
+
     def workspace_bytes(self, step: str, bottoms: list[Shape]) -> int:
         num_output = self.spec.convolution_param.num_output
         return self.kernel.workspace_bytes(bottoms[0], num_output, step, **self._how())
@@ -100,10 +106,13 @@ class _FilterLayer(Layer):
         algorithm = {"algorithm": self.execution.algorithm} if self.kernel is CONV3X3 else {}
         return {"context": self.execution.context, **algorithm}
 
+    def _bottom_data(self) -> Array | tuple[Array, ...]:
+        return tuple(blob.data for blob in self.parts) or self.bottom[0].data
+
     def forward(self, negative_slope: float | None = None) -> None:
         weight, *bias = (blob.data for blob in self.params)
         self.kernel.forward(
-            self.bottom[0].data,
+            self._bottom_data(),
             weight,
             *bias,
             negative_slope=negative_slope,
@@ -115,7 +124,7 @@ class _FilterLayer(Layer):
     def backward_weights(self, *, accumulate: bool = True) -> None:
         weight, *bias = self.params
         self.kernel.backward_weights(
-            self.bottom[0].data,
+            self._bottom_data(),
             self.top[0].diff,
             weight_diff=weight.diff,
             bias_diff=bias[0].diff if bias else None,

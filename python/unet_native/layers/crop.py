@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from unet_native import ops
 from unet_native.layers.base import CoordinateMap, Layer
+from unet_native.ops.arrays import Array
 from unet_native.spec import Shape
 
 
 class Crop(Layer):
     """top = bottom[0] cut to the size of bottom[1] from `axis` on; see CropParameter for where.
 
-    `offsets` tells the start of the window on all four axes, once shapes are known.
+    `offsets` tells the start of the window on all four axes, once shapes are known. `is_window`:
+    the net has made the top a view of its bottom, so that there is nothing to do forward.
     Source: Caffe crop_layer.cpp; for "coordinates" the Crop of the 2015 release.
     """
 
@@ -23,6 +25,7 @@ class Crop(Layer):
     def __init__(self, *args):
         super().__init__(*args)
         self.offsets: Shape = (0, 0, 0, 0)
+        self.is_window = False
         self.aligned: tuple[int, int] | None = None  # rows and columns that coordinates ask for
         alignment = self.spec.crop_param.alignment
         if alignment not in ("offset", "coordinates"):
@@ -78,17 +81,17 @@ class Crop(Layer):
     def reads_only_shape(self, bottom: int) -> bool:
         return bottom == 1
 
-    def _outer(self) -> tuple[slice, slice]:
-        """The window on the first two axes; the op itself cuts the other two."""
-        n, c = self.top[0].shape[:2]
-        return slice(self.offsets[0], self.offsets[0] + n), slice(
-            self.offsets[1], self.offsets[1] + c
-        )
+    def window(self, bottom: Array, shape: Shape) -> Array:
+        """The window of that shape, or of the first axes that it names, as a view."""
+        pairs = zip(self.offsets, shape, strict=False)
+        return bottom[tuple(slice(start, start + size) for start, size in pairs)]
 
     def forward(self) -> None:
+        if self.is_window:
+            return
         top = self.top[0].data
         ops.crop_forward(
-            self.bottom[0].data[self._outer()],
+            self.window(self.bottom[0].data, top.shape[:2]),  # the op itself cuts the other axes
             top.shape[2:],
             offset=self.offsets[2:],
             out=top,
@@ -97,7 +100,7 @@ class Crop(Layer):
 
     def backward_data(self) -> None:
         diff = self.bottom_diffs[0]
-        window = diff[self._outer()]
+        window = self.window(diff, self.top[0].diff.shape[:2])
         if window.shape[:2] != diff.shape[:2] and not self.accumulate[0]:
             diff[...] = 0
         ops.crop_backward(

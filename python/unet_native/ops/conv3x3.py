@@ -14,9 +14,11 @@ from unet_native.ops.arrays import (
     workspace_of,
 )
 
+Bottom = Array | tuple[Array, Array]
+
 
 def conv3x3_forward(
-    bottom: Array,
+    bottom: Bottom,
     weight: Array,
     bias: Array | None = None,
     *,
@@ -30,26 +32,29 @@ def conv3x3_forward(
 
     bottom (N, IC, IH, IW), weight (OC, IC, 3, 3), bias (OC) or None -> top (N, OC, IH-2, IW-2),
     all float32. `negative_slope` None: no ReLU; a number: Caffe's ReLU fused into the store.
+    On the CPU the bottom may come in two parts, (N, C, IH, IW) and (N, IC-C, IH, IW), of any
+    strides: the sums, to the bit, are those of their concatenation, which nobody has to write.
 
     algorithm: "direct" sums in one fixed order per element, whatever the tile position;
     "winograd" is F(4x4,3x3), several times faster and about 1e-5 (of the largest magnitude) less
     exact; "auto" picks winograd from 16 channels on. A GPU multiplies matrices in the context's
     `math` whatever the algorithm; all but "direct" may split a sum there, by shape and device.
     `out` must not overlap `bottom`.
-    Raises ValueError for shapes that do not fit or a bottom below 3x3 pixels.
+    Raises ValueError for shapes that do not fit, a bottom below 3x3 pixels, or two parts on a GPU.
     Source: Caffe conv_layer.cpp; Lavin and Gray 2015 (Winograd).
     """
     context = context_or_default(context)
-    bottom = channels_last(bottom, "bottom")
+    first, second, (n, ic, ih, iw) = _parts(bottom)
     weight = filter_memory(weight)
-    n, ic, ih, iw = bottom.shape
     oc = weight.shape[3]
     if workspace is None:
         workspace = workspace_of(
             _core.conv3x3_workspace_bytes(context, n, ic, ih, iw, oc, "forward", algorithm), None
         )
     top = empty((n, oc, ih - 2, iw - 2)) if out is None else out
-    _core.conv3x3_forward(context, bottom, weight, bias, negative_slope, algorithm, workspace, top)
+    _core.conv3x3_forward(
+        context, first, second, weight, bias, negative_slope, algorithm, workspace, top
+    )
     return top
 
 
@@ -86,7 +91,7 @@ def conv3x3_backward_data(
 
 
 def conv3x3_backward_weights(
-    bottom: Array,
+    bottom: Bottom,
     top_diff: Array,
     *,
     algorithm: str = "auto",
@@ -103,12 +108,12 @@ def conv3x3_backward_weights(
     bottom (N, IC, IH, IW), top_diff (N, OC, IH-2, IW-2) -> weight_diff (OC, IC, 3, 3), bias_diff
     (OC), all float32. Without arrays to add to, new ones are returned; with a `weight_diff` but no
     `bias_diff` the bias is left out and None returned for it. `accumulate` False overwrites.
-    `algorithm` and errors as in :func:`conv3x3_forward`. Source: Caffe conv_layer.cpp.
+    Two parts of a bottom, `algorithm` and errors as in :func:`conv3x3_forward`.
+    Source: Caffe conv_layer.cpp.
     """
     context = context_or_default(context)
-    bottom = channels_last(bottom, "bottom")
+    first, second, (n, ic, ih, iw) = _parts(bottom)
     top_diff = channels_last(top_diff, "top_diff")
-    n, ic, ih, iw = bottom.shape
     oc = top_diff.shape[1]
     if weight_diff is None:
         weight_diff = empty_filter((oc, ic, 3, 3))
@@ -123,7 +128,7 @@ def conv3x3_backward_weights(
         )
     memory = filter_memory(weight_diff, name="weight_diff", in_place=True)
     _core.conv3x3_backward_weights(
-        context, bottom, top_diff, algorithm, accumulate, workspace, memory, bias_diff
+        context, first, second, top_diff, algorithm, accumulate, workspace, memory, bias_diff
     )
     return weight_diff, bias_diff
 
@@ -143,3 +148,15 @@ def conv3x3_workspace_bytes(
     return _core.conv3x3_workspace_bytes(
         context_or_default(context), *bottom_shape, num_output, direction, algorithm
     )
+
+
+def _parts(bottom: Bottom) -> tuple[Array, Array | None, tuple[int, int, int, int]]:
+    """Both parts of a bottom, the second None if it is whole, and their shape together."""
+    if not isinstance(bottom, tuple):
+        whole = channels_last(bottom, "bottom")
+        return whole, None, whole.shape
+    if len(bottom) != 2:
+        raise ValueError(f"bottom: one array or two parts are wanted, got {len(bottom)} parts")
+    first, second = (channels_last(part, "bottom") for part in bottom)
+    n, c, h, w = first.shape
+    return first, second, (n, c + second.shape[1], h, w)
