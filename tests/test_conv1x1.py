@@ -137,6 +137,20 @@ def test_nan_stays_visible(isa):
         assert np.isnan(top).sum() == oc * 1**2
 
 
+@pytest.mark.parametrize("shape", [(2, 40, 9, 13, 2), (1, 37, 5, 4, 3), (1, 24, 9, 3, 36)])
+@pytest.mark.parametrize("negative_slope", [0.0, 0.25])
+def test_backward_data_through_the_relu_that_made_the_bottom(shape, negative_slope, isa):
+    bottom, weight, _, top_diff = operands(shape)
+    bottom[:, ::3] = 0.0
+    context = context_of(isa, threads=2)
+    bottom_diff = ops.conv1x1_backward_data(top_diff, weight, context=context)
+    expected = ops.relu_backward(bottom, bottom_diff, negative_slope=negative_slope)
+    actual = ops.conv1x1_backward_data(
+        top_diff, weight, bottom=bottom, negative_slope=negative_slope, context=context
+    )
+    np.testing.assert_array_equal(actual, expected)
+
+
 def test_bad_input():
     bottom, weight, bias, top_diff = operands((1, 3, 4, 5, 2))
     cases = [

@@ -245,6 +245,21 @@ def test_two_parts_of_a_bottom_are_as_good_as_their_concat(
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("shape", [(2, 40, 9, 13, 24), (1, 5, 8, 5, 32), (1, 300, 9, 10, 260)])
+@pytest.mark.parametrize("negative_slope", [0.0, 0.25])
+def test_backward_data_through_the_relu_that_made_the_bottom(shape, algorithm, negative_slope, isa):
+    bottom, weight, _, top_diff = operands(shape)
+    bottom[:, :, ::3] = 0.0
+    how = {"algorithm": algorithm, "context": context_of(isa, threads=2)}
+    bottom_diff = ops.conv3x3_backward_data(top_diff, weight, **how)
+    expected = ops.relu_backward(bottom, bottom_diff, negative_slope=negative_slope)
+    actual = ops.conv3x3_backward_data(
+        top_diff, weight, bottom=bottom, negative_slope=negative_slope, **how
+    )
+    np.testing.assert_array_equal(actual, expected)
+
+
 def test_auto_takes_winograd_where_there_are_channels():
     bottom, weight, bias, _ = operands((1, 32, 20, 20, 32))
     auto = ops.conv3x3_forward(bottom, weight, bias)
@@ -295,6 +310,10 @@ def test_bad_input():
         ops.conv3x3_forward((bottom, bottom[..., :4]), np.zeros((4, 4, 3, 3), np.float32), bias)
     with pytest.raises(ValueError, match="one array or two parts are wanted, got 3 parts"):
         ops.conv3x3_forward((bottom,) * 3, weight, bias)
+    with pytest.raises(
+        ValueError, match="bottom 1x2x6x4 must have the shape of bottom_diff 1x2x6x5"
+    ):
+        ops.conv3x3_backward_data(top_diff, weight, bottom=bottom[..., :4])
     for device in devices():
         with pytest.raises(ValueError, match="a device takes its bottom in one piece"):
             ops.conv3x3_backward_weights((bottom, bottom), top_diff, context=context_of(device))

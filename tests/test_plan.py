@@ -77,15 +77,24 @@ def test_buffers_that_live_together_do_not_overlap(plan):
                 assert one.end <= other.offset or other.end <= one.offset, (one, other)
 
 
-def test_lean_plan_joins_the_passes_where_a_skip_connection_leaves():
-    """Pooling does the backward passes of Crop and ReLU; with dropout between, only Crop's."""
+def test_layers_of_a_lean_plan_do_the_backward_passes_of_others():
+    """Pooling does those of Crop and ReLU (with dropout between, only Crop's), a convolution that
+    of the ReLU before it."""
     plan = Net(models.fig1(tile=316, base_width=4), plan="lean", fill=False).plan
-    crops = [layer.name for layer in plan._graph.layers if layer.type == "Crop"]
-    assert [joined.crop.name for joined in plan.absorbed.values()] == crops
-    slopes = [joined.negative_slope for joined in plan.absorbed.values()]
+    layers = plan._graph.layers
+    crops = [layer.name for layer in layers if layer.type == "Crop"]
+    pools = [also for layer, also in plan.absorbed.items() if layer.type == "Pooling"]
+    assert [also.crop.name for also in pools] == crops
+    slopes = [also.negative_slope for also in pools]
     assert slopes.count(0.0) == len(crops) - 1  # dropout follows on the ReLU before the last one
     steps = {(step.layer.name, step.name) for step in plan.backward}
     assert not any((crop, "backward_data") in steps for crop in crops)
+    left = [x.name for x in layers if x.type == "ReLU" and (x.name, "backward_data") in steps]
+    dropout_between, before_up_convolutions = (
+        ["relu_d3c", "relu_d4c"],
+        ["relu_u3d", "relu_u2d", "relu_u1d"],
+    )
+    assert left == dropout_between + before_up_convolutions
     observable = Net(models.fig1(tile=316, base_width=4), fill=False).plan
     assert not observable.absorbed
 

@@ -2,6 +2,7 @@
 
 #include "bindings/bind.h"
 #include "bindings/pass.h"
+#include "bindings/relu_of_bottom.h"
 #include "bindings/staging.h"
 
 namespace unet {
@@ -21,18 +22,20 @@ void bind_conv1x1(py::module_& m) {
     conv1x1_forward(ctx, bottom_view, weight_view, bias_span, relu, workspace_span, top_view);
     arguments.finish();
   });
-  m.def("conv1x1_backward_data",
-        [](const Context& ctx, const py::array& top_diff, const py::array& weight,
-           const py::object& workspace, const py::array& bottom_diff) {
-          Arguments arguments(ctx);
-          const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
-          const auto weight_view = arguments.filter<const float>(weight, "weight");
-          const auto workspace_span = arguments.span<float>(workspace, "workspace");
-          const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-          py::gil_scoped_release release;
-          conv1x1_backward_data(ctx, top_diff_view, weight_view, workspace_span, bottom_diff_view);
-          arguments.finish();
-        });
+  m.def("conv1x1_backward_data", [](const Context& ctx, const py::array& top_diff,
+                                    const py::array& weight, const py::object& bottom,
+                                    float negative_slope, const py::object& workspace,
+                                    const py::array& bottom_diff) {
+    Arguments arguments(ctx);
+    const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
+    const auto weight_view = arguments.filter<const float>(weight, "weight");
+    const ReluOfBottom relu = relu_of_bottom(arguments, bottom, negative_slope);
+    const auto workspace_span = arguments.span<float>(workspace, "workspace");
+    const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
+    py::gil_scoped_release release;
+    conv1x1_backward_data(ctx, top_diff_view, weight_view, relu, workspace_span, bottom_diff_view);
+    arguments.finish();
+  });
   m.def("conv1x1_backward_weights",
         [](const Context& ctx, const py::array& bottom, const py::array& top_diff, bool accumulate,
            const py::object& workspace, const py::array& weight_diff, const py::object& bias_diff) {

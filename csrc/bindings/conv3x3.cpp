@@ -2,6 +2,7 @@
 
 #include "bindings/bind.h"
 #include "bindings/pass.h"
+#include "bindings/relu_of_bottom.h"
 #include "bindings/staging.h"
 
 namespace unet {
@@ -43,20 +44,22 @@ void bind_conv3x3(py::module_& m) {
                           top_view);
           arguments.finish();
         });
-  m.def("conv3x3_backward_data", [](const Context& ctx, const py::array& top_diff,
-                                    const py::array& weight, const std::string& algorithm,
-                                    const py::object& workspace, const py::array& bottom_diff) {
-    Arguments arguments(ctx);
-    const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
-    const auto weight_view = arguments.filter<const float>(weight, "weight");
-    const auto workspace_span = arguments.span<float>(workspace, "workspace");
-    const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-    const Algorithm chosen = algorithm_from_name(algorithm);
-    py::gil_scoped_release release;
-    conv3x3_backward_data(ctx, top_diff_view, weight_view, chosen, workspace_span,
-                          bottom_diff_view);
-    arguments.finish();
-  });
+  m.def("conv3x3_backward_data",
+        [](const Context& ctx, const py::array& top_diff, const py::array& weight,
+           const py::object& bottom, float negative_slope, const std::string& algorithm,
+           const py::object& workspace, const py::array& bottom_diff) {
+          Arguments arguments(ctx);
+          const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
+          const auto weight_view = arguments.filter<const float>(weight, "weight");
+          const ReluOfBottom relu = relu_of_bottom(arguments, bottom, negative_slope);
+          const auto workspace_span = arguments.span<float>(workspace, "workspace");
+          const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
+          const Algorithm chosen = algorithm_from_name(algorithm);
+          py::gil_scoped_release release;
+          conv3x3_backward_data(ctx, top_diff_view, weight_view, relu, chosen, workspace_span,
+                                bottom_diff_view);
+          arguments.finish();
+        });
   m.def("conv3x3_backward_weights",
         [](const Context& ctx, const py::array& bottom, const py::object& second,
            const py::array& top_diff, const std::string& algorithm, bool accumulate,

@@ -6,6 +6,7 @@
 #include "cpu/conv1x1_few.h"
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
+#include "ops/relu.h"
 
 namespace unet::cpu::UNET_ISA {
 namespace {
@@ -32,24 +33,26 @@ void conv1x1_forward(const Context& ctx, ConstView bottom, ConstFilter weight, C
 }
 
 void conv1x1_backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                           Span workspace, View bottom_diff) {
+                           const ReluOfBottom& relu, Span workspace, View bottom_diff) {
   if (is_few(weight.oc)) {
-    return few::backward_data(ctx, top_diff, weight, workspace.data, bottom_diff);
+    return few::backward_data(ctx, top_diff, weight, relu, workspace.data, bottom_diff);
   }
   pointwise::Product product;
   product.source[0] = top_diff;
   product.dest[0] = bottom_diff;
   pointwise::multiply(ctx, product, tap_of(weight, true), workspace.data);
+  if (relu.on()) {
+    UNET_ISA::relu_backward(ctx, relu.bottom, bottom_diff, relu.negative_slope, bottom_diff);
+  }
 }
 
 void conv1x1_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff,
                               bool accumulate, Span workspace, Filter weight_diff, Span bias_diff) {
-  if (is_few(weight_diff.oc)) {
-    few::backward_weights(ctx, bottom, top_diff, accumulate, workspace.data, weight_diff);
-  } else {
-    pointwise::sum_outer_products(ctx, bottom, &top_diff, 1, accumulate, workspace.data,
-                                  &weight_diff.data);
+  if (!is_few(weight_diff.oc)) {
+    return pointwise::sum_outer_products(ctx, bottom, &top_diff, 1, accumulate, workspace.data,
+                                         &weight_diff.data, bias_diff);
   }
+  few::backward_weights(ctx, bottom, top_diff, accumulate, workspace.data, weight_diff);
   if (bias_diff.data != nullptr) {
     bias_backward(ctx, top_diff, accumulate, workspace.data, bias_diff);
   }
@@ -67,9 +70,8 @@ std::ptrdiff_t conv1x1_workspace(const Context& ctx, const Conv1x1Shape& s, Pass
     case Pass::kBackwardWeights:
       break;
   }
-  return max(few ? few::workspace(s, pass)
-                 : pointwise::sum_outer_products_workspace(ctx, 1, s.ic, s.oc, s.n * s.h, s.w),
-             bias_workspace(s.oc));
+  return few ? max(few::workspace(s, pass), bias_workspace(s.oc))
+             : pointwise::sum_outer_products_workspace(ctx, 1, s.ic, s.oc, s.n * s.h, s.w);
 }
 
 }  // namespace unet::cpu::UNET_ISA

@@ -132,8 +132,8 @@ void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan
   }
 }
 
-void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, float* workspace,
-                   View bottom_diff) {
+void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
+                   const ReluOfBottom& relu, float* workspace, View bottom_diff) {
   const int IC = bottom_diff.c, OC = top_diff.c;
   transpose(weight, workspace);
 #pragma omp parallel for schedule(static) num_threads(threads_for(ctx, top_diff.count()))
@@ -141,16 +141,19 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, f
     const int n = row / top_diff.h, h = row % top_diff.h;
     for (int w = 0; w < top_diff.w; ++w) {
       const float* diff = top_diff.pixel(n, h, w);
+      const float* sign = relu.on() ? relu.bottom.pixel(n, h, w) : nullptr;
       float* to = bottom_diff.pixel(n, h, w);
       int ic = 0;
       for (; ic + kLanes <= IC; ic += kLanes) {
         vfloat acc = splat(diff[0]) * load(workspace + ic);
         for (int oc = 1; oc < OC; ++oc) acc += splat(diff[oc]) * load(workspace + oc * IC + ic);
+        if (sign != nullptr) acc = load(sign + ic) > 0.0f ? acc : acc * relu.negative_slope;
         store(to + ic, acc);
       }
       for (; ic < IC; ++ic) {
         float acc = diff[0] * workspace[ic];
         for (int oc = 1; oc < OC; ++oc) acc += diff[oc] * workspace[oc * IC + ic];
+        if (sign != nullptr && !(sign[ic] > 0.0f)) acc *= relu.negative_slope;
         to[ic] = acc;
       }
     }

@@ -5,6 +5,7 @@
 #include "cpu/conv3x3.h"
 
 #include "cpu/simd.h"
+#include "ops/relu.h"
 
 namespace unet::cpu::UNET_ISA {
 namespace {
@@ -28,10 +29,15 @@ void conv3x3_forward(const Context& ctx, const ConcatView& bottom, ConstFilter w
 }
 
 void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                           Algorithm algorithm, Span workspace, View bottom_diff) {
-  const auto backward = use_winograd(algorithm, weight.ic, weight.oc) ? winograd::backward_data
-                                                                      : direct::backward_data;
-  backward(ctx, top_diff, weight, workspace.data, bottom_diff);
+                           const ReluOfBottom& relu, Algorithm algorithm, Span workspace,
+                           View bottom_diff) {
+  if (use_winograd(algorithm, weight.ic, weight.oc)) {
+    return winograd::backward_data(ctx, top_diff, weight, relu, workspace.data, bottom_diff);
+  }
+  direct::backward_data(ctx, top_diff, weight, workspace.data, bottom_diff);
+  if (relu.on()) {
+    UNET_ISA::relu_backward(ctx, relu.bottom, bottom_diff, relu.negative_slope, bottom_diff);
+  }
 }
 
 void conv3x3_backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,

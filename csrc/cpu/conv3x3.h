@@ -21,8 +21,8 @@ namespace winograd {
 
 void forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
              FusedRelu relu, float* workspace, View top);
-void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, float* workspace,
-                   View bottom_diff);
+void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
+                   const ReluOfBottom& relu, float* workspace, View bottom_diff);
 void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
                       bool accumulate, float* workspace, Filter weight_diff, Span bias_diff);
 std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pass);

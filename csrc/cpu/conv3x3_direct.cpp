@@ -171,14 +171,22 @@ void sum_taps(ConstView bottom, ConstView top_diff, int n, int oh, int ic, int o
   for (int tap = 0; tap < 9; ++tap) store(to + tap * tap_stride, acc[tap]);
 }
 
-// to [9][bottom.c of IC][OC] += the rows [begin, end) of all images.
-void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end, int IC,
-                        float* to) {
+// to [9][bottom.c of IC][OC] += the rows [begin, end) of all images, and if there is a `bias` [OC],
+// that += the top_diff's; behind it lies room for the sum of a row.
+void sum_outer_products(ConstView bottom, ConstView top_diff, int begin, int end, int IC, float* to,
+                        float* bias) {
   const int channels = bottom.c, OC = top_diff.c, OW = top_diff.w;
   const int step = even_rows(channels);
   for (int row = begin; row < end; ++row) {
     const int n = row / top_diff.h, oh = row % top_diff.h;
     const float* diff = top_diff.pixel(n, oh, 0);
+    // Comes first: it reads the row in the order of the memory.
+    if (bias != nullptr) {
+      float* row_sum = bias + OC;
+      for (int oc = 0; oc < OC; ++oc) row_sum[oc] = 0.0f;
+      add_rows(diff, OW, top_diff.pixel_stride, OC, row_sum);
+      for (int oc = 0; oc < OC; ++oc) bias[oc] += row_sum[oc];
+    }
     int whole = 0;  // output channels that are summed with the taps as rows
     for (; IC <= kFewChannels && whole + kLanes <= OC; whole += kLanes) {
       for (int c = 0; c < channels; ++c) {
@@ -248,12 +256,16 @@ void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView to
   const int splits = weight_splits({all.n, IC, all.h, all.w, top_diff.c});
   const int block = 4 * kRows;
   const int blocks = static_cast<int>(ceil_div(IC, block));
+  const auto bias_sum = [&](int split) {
+    return workspace + splits * size + 2 * split * top_diff.c;
+  };
 #pragma omp parallel num_threads(ctx.threads)
   {
 #pragma omp for collapse(2) schedule(dynamic, 1)
     for (int s = 0; s < splits; ++s) {
       for (int b = 0; b < blocks; ++b) {
         float* to = workspace + s * size;
+        for (int oc = 0; oc < (b == 0 ? top_diff.c : 0); ++oc) bias_sum(s)[oc] = 0.0f;
         const int channels = min(block, IC - b * block);
         for (int tap = 0; tap < 9; ++tap) {
           float* sum = to + (static_cast<std::ptrdiff_t>(tap) * IC + b * block) * top_diff.c;
@@ -267,7 +279,8 @@ void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView to
         const ConcatView some = channels_of(bottom, b * block, channels);
         for (int p = 0, c = b * block; p < some.parts; c += some.part[p++].c) {
           sum_outer_products(some.part[p], top_diff, row(s), row(s + 1), IC,
-                             to + static_cast<std::ptrdiff_t>(c) * top_diff.c);
+                             to + static_cast<std::ptrdiff_t>(c) * top_diff.c,
+                             c == 0 ? bias_sum(s) : nullptr);
         }
       }
     }
@@ -278,7 +291,11 @@ void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView to
       weight_diff.data[i] = sum;
     }
   }
-  if (bias_diff.data != nullptr) bias_backward(ctx, top_diff, accumulate, workspace, bias_diff);
+  for (int oc = 0; oc < bias_diff.size; ++oc) {
+    float sum = accumulate ? bias_diff.data[oc] : 0.0f;
+    for (int s = 0; s < splits; ++s) sum += bias_sum(s)[oc];
+    bias_diff.data[oc] = sum;
+  }
 }
 
 std::ptrdiff_t workspace(const Context&, const Conv3x3Shape& s, Pass pass) {
@@ -291,7 +308,7 @@ std::ptrdiff_t workspace(const Context&, const Conv3x3Shape& s, Pass pass) {
     case Pass::kBackwardWeights:
       break;
   }
-  return max(static_cast<std::ptrdiff_t>(9) * s.ic * s.oc * weight_splits(s), bias_workspace(s.oc));
+  return (static_cast<std::ptrdiff_t>(9) * s.ic + 2) * s.oc * weight_splits(s);
 }
 
 }  // namespace unet::cpu::UNET_ISA::direct

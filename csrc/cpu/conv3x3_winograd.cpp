@@ -139,24 +139,40 @@ void multiply_chunk(const Plan& plan, const float* V, int t, int tiles, int k, i
   (k == 0 ? first : further)(plan, V, t, tiles, k, channels, U, next, M);
 }
 
+// What happens to a result before it is stored.
+struct Epilogue {
+  const float* bias;  // or null
+  FusedRelu relu;
+  ReluOfBottom relu_of_bottom;
+};
+
 // Row t of M [36][tiles][kPanel] to tile `tile` of the target, channels [n, n + kPanel).
 template <bool Streamed>
 void transform_products(const Plan& plan, const float* M, int tiles, int t, int tile, int n,
-                        const float* bias, FusedRelu relu, View target) {
+                        const Epilogue& end, View target) {
   const int image = plan.grid.image(tile), y = plan.grid.y(tile), x = plan.grid.x(tile);
+  const ConstView& bottom = end.relu_of_bottom.bottom;
   const int height = min(kTile, target.h - y), width = min(kTile, target.w - x);
   for (int v = 0; v < kPanel && n + v < target.c; v += kLanes) {
     const int c = n + v, count = min(kLanes, target.c - c);
     vfloat start{};
-    if (bias != nullptr) start = count == kLanes ? load(bias + c) : load_part(bias + c, count);
+    if (end.bias != nullptr) {
+      start = count == kLanes ? load(end.bias + c) : load_part(end.bias + c, count);
+    }
     const float* m = M + static_cast<std::ptrdiff_t>(t) * kPanel + v;
     float* origin = target.pixel(image, y, x) + c;
+    const float* sign = end.relu_of_bottom.on() ? bottom.pixel(image, y, x) + c : nullptr;
     transform_2d<kWindow, kTile>(
         [&](int i, int j) { return load(m + (i * kWindow + j) * Plan::product_stride(tiles)); },
         [&](int i, int j, vfloat value) {
           value += start;
-          if (relu.on) value = value > 0.0f ? value : value * relu.negative_slope;
+          if (end.relu.on) value = value > 0.0f ? value : value * end.relu.negative_slope;
           if (i >= height || j >= width) return;
+          if (sign != nullptr) {
+            const float* p = sign + i * bottom.row_stride + j * bottom.pixel_stride;
+            const vfloat data = count == kLanes ? load(p) : load_part(p, count);
+            value = data > 0.0f ? value : value * end.relu_of_bottom.negative_slope;
+          }
           float* to = origin + i * target.row_stride + j * target.pixel_stride;
           if (count == kLanes) {
             store_or_stream<Streamed>(to, value);
@@ -170,8 +186,8 @@ void transform_products(const Plan& plan, const float* M, int tiles, int t, int 
 
 template <class FilterView>
 void correlate_by_tiles(const Context& ctx, const ConcatView& source, int padding,
-                        const FilterView& filter, const float* bias, FusedRelu relu,
-                        const Plan& plan, float* workspace, View target) {
+                        const FilterView& filter, const Epilogue& end, const Plan& plan,
+                        float* workspace, View target) {
   float* U = workspace;  // [panels][36][K][kPanel]
   const std::ptrdiff_t panel_floats = kPositions * plan.filter_stride;
   const auto finish =
@@ -200,8 +216,11 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
       for (int p = 0; p < plan.panels; ++p) {
         const int columns = min(kPanel, plan.columns - p * kPanel);
         multiply_whole(plan, V, tiles, U + p * panel_floats, columns, M);
+        if (end.relu_of_bottom.on() && p == 0) {
+          touch_windows<kTile>(end.relu_of_bottom.bottom, plan.grid, 0, first, tiles);
+        }
         for (int t = 0; t < tiles; ++t) {
-          finish(plan, M, tiles, t, first + t, p * kPanel, bias, relu, target);
+          finish(plan, M, tiles, t, first + t, p * kPanel, end, target);
         }
       }
       finish_streaming();
@@ -211,8 +230,8 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
 
 template <class FilterView>
 void correlate_by_channels(const Context& ctx, const ConcatView& source, int padding,
-                           const FilterView& filter, const float* bias, FusedRelu relu,
-                           const Plan& plan, float* workspace, View target) {
+                           const FilterView& filter, const Epilogue& end, const Plan& plan,
+                           float* workspace, View target) {
   float* V = workspace;
   const std::ptrdiff_t panel_filters = plan.filters / plan.group;
   const std::ptrdiff_t panel_products = plan.products / plan.group;
@@ -255,7 +274,7 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
           for (int g = 0; g < panels; ++g) {
             for (int t = 0; t < part; ++t) {
               finish(plan, M + g * panel_products, part, t, first + begin + t, (p + g) * kPanel,
-                     bias, relu, target);
+                     end, target);
             }
           }
           finish_streaming();
@@ -267,24 +286,24 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
 
 template <class FilterView>
 void correlate(const Context& ctx, const ConcatView& source, int padding, const FilterView& filter,
-               const float* bias, FusedRelu relu, float* workspace, View target) {
+               const Epilogue& end, float* workspace, View target) {
   const Plan plan(target.n, target.h, target.w, filter.channels(), filter.columns(),
                   FilterView::in_order);
   const auto cut =
       plan.by_tiles ? correlate_by_tiles<FilterView> : correlate_by_channels<FilterView>;
-  cut(ctx, source, padding, filter, bias, relu, plan, workspace, target);
+  cut(ctx, source, padding, filter, end, plan, workspace, target);
 }
 
 }  // namespace
 
 void forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
              FusedRelu relu, float* workspace, View top) {
-  correlate(ctx, bottom, 0, ForwardFilter{weight}, bias.data, relu, workspace, top);
+  correlate(ctx, bottom, 0, ForwardFilter{weight}, {bias.data, relu, {}}, workspace, top);
 }
 
-void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight, float* workspace,
-                   View bottom_diff) {
-  correlate(ctx, top_diff, 2, FlippedFilter{weight}, nullptr, {}, workspace, bottom_diff);
+void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
+                   const ReluOfBottom& relu, float* workspace, View bottom_diff) {
+  correlate(ctx, top_diff, 2, FlippedFilter{weight}, {nullptr, {}, relu}, workspace, bottom_diff);
 }
 
 std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass) {

@@ -120,28 +120,35 @@ void backward_row(ConstView bottom, ConstView top_diff, int n, int oh, bool accu
   if constexpr (kStreamed) finish_streaming();
 }
 
+// One row of windows.
+template <bool kStreamed>
+void forward_row(ConstView bottom, int n, int oh, View top) {
+  const int h0 = 2 * oh, h1 = min(h0 + 1, bottom.h - 1);  // at the border twice the same row:
+  for (int ow = 0; ow < top.w; ++ow) {                    // the maximum stays what it is
+    const int w0 = 2 * ow, w1 = min(w0 + 1, bottom.w - 1);
+    const float* x00 = bottom.pixel(n, h0, w0);
+    const float* x01 = bottom.pixel(n, h0, w1);
+    const float* x10 = bottom.pixel(n, h1, w0);
+    const float* x11 = bottom.pixel(n, h1, w1);
+    float* to = top.pixel(n, oh, ow);
+    int c = 0;
+    for (; c + kLanes <= top.c; c += kLanes) {
+      const vfloat above = larger(load(x00 + c), load(x01 + c));
+      const vfloat most = larger(larger(above, load(x10 + c)), load(x11 + c));
+      store_or_stream<kStreamed>(to + c, most);
+    }
+    for (; c < top.c; ++c) to[c] = larger(larger(larger(x00[c], x01[c]), x10[c]), x11[c]);
+  }
+  if constexpr (kStreamed) finish_streaming();
+}
+
 }  // namespace
 
 void max_pool2x2_forward(const Context& ctx, ConstView bottom, View top) {
-  const int C = top.c;
+  const auto row_of_windows = worth_streaming(top) ? forward_row<true> : forward_row<false>;
 #pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom.count()))
   for (int row = 0; row < top.n * top.h; ++row) {
-    const int n = row / top.h, oh = row % top.h;
-    const int h0 = 2 * oh, h1 = min(h0 + 1, bottom.h - 1);  // at the border twice the same row:
-    for (int ow = 0; ow < top.w; ++ow) {                    // the maximum stays what it is
-      const int w0 = 2 * ow, w1 = min(w0 + 1, bottom.w - 1);
-      const float* x00 = bottom.pixel(n, h0, w0);
-      const float* x01 = bottom.pixel(n, h0, w1);
-      const float* x10 = bottom.pixel(n, h1, w0);
-      const float* x11 = bottom.pixel(n, h1, w1);
-      float* to = top.pixel(n, oh, ow);
-      int c = 0;
-      for (; c + kLanes <= C; c += kLanes) {
-        const vfloat above = larger(load(x00 + c), load(x01 + c));
-        store(to + c, larger(larger(above, load(x10 + c)), load(x11 + c)));
-      }
-      for (; c < C; ++c) to[c] = larger(larger(larger(x00[c], x01[c]), x10[c]), x11[c]);
-    }
+    row_of_windows(bottom, row / top.h, row % top.h, top);
   }
 }
 

@@ -21,6 +21,7 @@
 
 #include <cstdint>
 
+#include "cpu/bias.h"
 #include "cpu/gemm.h"
 
 namespace unet::cpu::UNET_ISA::pointwise {
@@ -264,12 +265,16 @@ std::ptrdiff_t multiply_workspace(const Context& ctx, int sources, int dests, in
 }
 
 void sum_outer_products(const Context& ctx, ConstView bottom, const ConstView* top_diff, int taps,
-                        bool accumulate, float* workspace, float* const* weight_diff) {
+                        bool accumulate, float* workspace, float* const* weight_diff,
+                        Span bias_diff) {
   const int IC = bottom.c, OC = top_diff[0].c, rows = bottom.n * bottom.h;
   const OuterPlan plan = outer_plan(taps, IC, OC, rows, bottom.w);
   const std::ptrdiff_t panel_floats = static_cast<std::ptrdiff_t>(IC) * kPanel;
   float* const aligned = at_cache_line(workspace);
   float* const sums = aligned + ctx.threads * plan.packed_floats;
+  // [splits][taps * panels][kPanel]: the top_diff's
+  float* const bias_sums =
+      sums + static_cast<std::ptrdiff_t>(plan.splits) * taps * plan.panels * panel_floats;
   const auto add_to_diff = [&](int panel, const float* sum, int ic) {
     const int oc = panel % plan.panels * kPanel, columns = min(kPanel, OC - oc);
     float* to = weight_diff[panel / plan.panels] + static_cast<std::ptrdiff_t>(ic) * OC + oc;
@@ -288,11 +293,17 @@ void sum_outer_products(const Context& ctx, ConstView bottom, const ConstView* t
         float* packed = aligned + thread_index() * plan.packed_floats;
         float* sum =
             sums + (static_cast<std::ptrdiff_t>(split) * taps * plan.panels + first) * panel_floats;
+        float* bias_sum =
+            bias_sums + (static_cast<std::ptrdiff_t>(split) * taps * plan.panels + first) * kPanel;
+        for (int i = 0; i < (last - first) * kPanel; ++i) bias_sum[i] = 0.0f;
         for (int row = row_of(split); row < row_of(split + 1); row += plan.block_rows) {
           const int end = min(row + plan.block_rows, row_of(split + 1));
           for (int panel = first; panel < last; ++panel) {
             const int oc = panel % plan.panels * kPanel;
             pack_pixels(top_diff[panel / plan.panels], row, end, oc, min(kPanel, OC - oc), packed);
+            float block_sum[kPanel] = {};
+            add_rows(packed, (end - row) * bottom.w, kPanel, kPanel, block_sum);
+            for (int i = 0; i < kPanel; ++i) bias_sum[(panel - first) * kPanel + i] += block_sum[i];
             sum_block(bottom, row, end, packed, row == row_of(split),
                       sum + (panel - first) * panel_floats);
           }
@@ -313,13 +324,20 @@ void sum_outer_products(const Context& ctx, ConstView bottom, const ConstView* t
       add_to_diff(i / IC, sum, i % IC);
     }
   }
+  for (int oc = 0; oc < bias_diff.size; ++oc) {
+    float sum = accumulate ? bias_diff.data[oc] : 0.0f;
+    for (int i = 0; i < plan.splits * taps; ++i) {
+      sum += bias_sums[i * plan.panels * kPanel + oc];
+    }
+    bias_diff.data[oc] = sum;
+  }
 }
 
 std::ptrdiff_t sum_outer_products_workspace(const Context& ctx, int taps, int IC, int OC, int rows,
                                             int W) {
   const OuterPlan plan = outer_plan(taps, IC, OC, rows, W);
   return kLine + ctx.threads * plan.packed_floats +
-         static_cast<std::ptrdiff_t>(plan.splits) * taps * plan.panels * IC * kPanel;
+         static_cast<std::ptrdiff_t>(plan.splits) * taps * plan.panels * (IC + 1) * kPanel;
 }
 
 }  // namespace unet::cpu::UNET_ISA::pointwise

@@ -36,9 +36,11 @@ void multiply(const Context& ctx, const Product& product, const Taps& taps, floa
 // pixels.
 std::ptrdiff_t multiply_workspace(const Context& ctx, int sources, int dests, int K, int C, int W);
 
-// weight_diff[t] [IC][OC] (+)= sum over pixels of bottom (IC) times top_diff[t] (OC).
+// weight_diff[t] [IC][OC] (+)= sum over pixels of bottom (IC) times top_diff[t] (OC);
+// bias_diff [OC] (+)= sum over taps and pixels of top_diff, if there is one.
 void sum_outer_products(const Context& ctx, ConstView bottom, const ConstView* top_diff, int taps,
-                        bool accumulate, float* workspace, float* const* weight_diff);
+                        bool accumulate, float* workspace, float* const* weight_diff,
+                        Span bias_diff);
 
 // Floats of workspace for `sum_outer_products` over N*H `rows` of W pixels.
 std::ptrdiff_t sum_outer_products_workspace(const Context& ctx, int taps, int IC, int OC, int rows,

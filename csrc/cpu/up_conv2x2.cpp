@@ -2,7 +2,6 @@
 // size, so all passes are the matrix products of cpu/pointwise.h.
 #include "ops/up_conv2x2.h"
 
-#include "cpu/bias.h"
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
@@ -61,10 +60,8 @@ void up_conv2x2_backward_weights(const Context& ctx, ConstView bottom, ConstView
     diff[tap] = pixels_of_tap(top_diff, tap);
     sums[tap] = weight_diff.tap(tap / 2, tap % 2);
   }
-  pointwise::sum_outer_products(ctx, bottom, diff, kTaps, accumulate, workspace.data, sums);
-  if (bias_diff.data != nullptr) {
-    bias_backward(ctx, top_diff, accumulate, workspace.data, bias_diff);
-  }
+  pointwise::sum_outer_products(ctx, bottom, diff, kTaps, accumulate, workspace.data, sums,
+                                bias_diff);
 }
 
 std::ptrdiff_t up_conv2x2_workspace(const Context& ctx, const UpConv2x2Shape& s, Pass pass) {
@@ -76,8 +73,7 @@ std::ptrdiff_t up_conv2x2_workspace(const Context& ctx, const UpConv2x2Shape& s,
     case Pass::kBackwardWeights:
       break;
   }
-  return max(pointwise::sum_outer_products_workspace(ctx, kTaps, s.ic, s.oc, s.n * s.h, s.w),
-             bias_workspace(s.oc));
+  return pointwise::sum_outer_products_workspace(ctx, kTaps, s.ic, s.oc, s.n * s.h, s.w);
 }
 
 }  // namespace unet::cpu::UNET_ISA

@@ -6,6 +6,7 @@
 #include "cuda/convolution.h"
 #include "cuda/reduce.h"
 #include "ops/conv1x1.h"
+#include "ops/relu.h"
 
 namespace unet::UNET_GPU {
 
@@ -25,17 +26,21 @@ void conv1x1_forward(const Context& ctx, ConstView bottom, ConstFilter weight, C
 }
 
 void conv1x1_backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                           Span workspace, View bottom_diff) {
+                           const ReluOfBottom& relu, Span workspace, View bottom_diff) {
   if (conv1x1_few::takes(weight.ic, weight.oc)) {
-    return conv1x1_few::backward_data(ctx, top_diff, weight, bottom_diff);
+    conv1x1_few::backward_data(ctx, top_diff, weight, bottom_diff);
+  } else {
+    Convolution c;
+    c.name = "conv1x1_backward_data";
+    c.is_backward = true;
+    c.from = top_diff;
+    c.weight = weight;
+    c.to = bottom_diff;
+    convolve(ctx, c, Splitting::kMay, workspace);
   }
-  Convolution c;
-  c.name = "conv1x1_backward_data";
-  c.is_backward = true;
-  c.from = top_diff;
-  c.weight = weight;
-  c.to = bottom_diff;
-  convolve(ctx, c, Splitting::kMay, workspace);
+  if (relu.on()) {
+    UNET_GPU::relu_backward(ctx, relu.bottom, bottom_diff, relu.negative_slope, bottom_diff);
+  }
 }
 
 void conv1x1_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff,

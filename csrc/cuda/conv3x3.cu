@@ -8,6 +8,7 @@
 #include "cuda/convolution.h"
 #include "cuda/reduce.h"
 #include "ops/conv3x3.h"
+#include "ops/relu.h"
 
 namespace unet::UNET_GPU {
 namespace {
@@ -36,7 +37,8 @@ void conv3x3_forward(const Context& ctx, const ConcatView& only, ConstFilter wei
 }
 
 void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                           Algorithm algorithm, Span workspace, View bottom_diff) {
+                           const ReluOfBottom& relu, Algorithm algorithm, Span workspace,
+                           View bottom_diff) {
   Convolution c;
   c.name = "conv3x3_backward_data";
   c.is_backward = true;
@@ -45,6 +47,9 @@ void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter w
   c.weight = weight;
   c.to = bottom_diff;
   convolve(ctx, c, splitting_of(algorithm), workspace);
+  if (relu.on()) {
+    UNET_GPU::relu_backward(ctx, relu.bottom, bottom_diff, relu.negative_slope, bottom_diff);
+  }
 }
 
 void conv3x3_backward_weights(const Context& ctx, const ConcatView& only, ConstView top_diff,

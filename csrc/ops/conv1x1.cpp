@@ -1,5 +1,7 @@
 #include "ops/conv1x1.h"
 
+#include "ops/relu_of_bottom.h"
+
 namespace unet {
 namespace {
 
@@ -51,12 +53,13 @@ void conv1x1_forward(const Context& ctx, ConstView bottom, ConstFilter weight, C
 }
 
 void conv1x1_backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                           Span workspace, View bottom_diff) {
+                           const ReluOfBottom& relu, Span workspace, View bottom_diff) {
   check("conv1x1_backward_data", bottom_diff, "bottom_diff", weight, "weight", top_diff, "top_diff",
         {}, "");
   check_workspace("conv1x1_backward_data", ctx, bottom_diff, weight.oc, Pass::kBackwardData,
                   workspace);
-  dispatch(UNET_TWINS(conv1x1_backward_data), ctx, top_diff, weight, workspace, bottom_diff);
+  check_relu("conv1x1_backward_data", relu, bottom_diff);
+  dispatch(UNET_TWINS(conv1x1_backward_data), ctx, top_diff, weight, relu, workspace, bottom_diff);
 }
 
 void conv1x1_backward_weights(const Context& ctx, ConstView bottom, ConstView top_diff,

@@ -25,7 +25,7 @@ struct Conv1x1Shape {
 UNET_OP(conv1x1_forward, void(const Context&, ConstView bottom, ConstFilter weight, ConstSpan bias,
                               FusedRelu relu, Span workspace, View top));
 UNET_OP(conv1x1_backward_data, void(const Context&, ConstView top_diff, ConstFilter weight,
-                                    Span workspace, View bottom_diff));
+                                    const ReluOfBottom& relu, Span workspace, View bottom_diff));
 UNET_OP(conv1x1_backward_weights,
         void(const Context&, ConstView bottom, ConstView top_diff, bool accumulate, Span workspace,
              Filter weight_diff, Span bias_diff));

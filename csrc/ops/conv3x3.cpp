@@ -1,5 +1,7 @@
 #include "ops/conv3x3.h"
 
+#include "ops/relu_of_bottom.h"
+
 namespace unet {
 namespace {
 
@@ -72,12 +74,14 @@ void conv3x3_forward(const Context& ctx, const ConcatView& bottom, ConstFilter w
 }
 
 void conv3x3_backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                           Algorithm algorithm, Span workspace, View bottom_diff) {
+                           const ReluOfBottom& relu, Algorithm algorithm, Span workspace,
+                           View bottom_diff) {
   check("conv3x3_backward_data", bottom_diff, "bottom_diff", weight, "weight", top_diff, "top_diff",
         {}, "");
   check_workspace("conv3x3_backward_data", ctx, bottom_diff, weight.oc, Pass::kBackwardData,
                   algorithm, workspace);
-  dispatch(UNET_TWINS(conv3x3_backward_data), ctx, top_diff, weight, algorithm, workspace,
+  check_relu("conv3x3_backward_data", relu, bottom_diff);
+  dispatch(UNET_TWINS(conv3x3_backward_data), ctx, top_diff, weight, relu, algorithm, workspace,
            bottom_diff);
 }
 

@@ -37,8 +37,9 @@ struct Conv3x3Shape {
 UNET_OP(conv3x3_forward,
         void(const Context&, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
              FusedRelu relu, Algorithm algorithm, Span workspace, View top));
-UNET_OP(conv3x3_backward_data, void(const Context&, ConstView top_diff, ConstFilter weight,
-                                    Algorithm algorithm, Span workspace, View bottom_diff));
+UNET_OP(conv3x3_backward_data,
+        void(const Context&, ConstView top_diff, ConstFilter weight, const ReluOfBottom& relu,
+             Algorithm algorithm, Span workspace, View bottom_diff));
 UNET_OP(conv3x3_backward_weights,
         void(const Context&, const ConcatView& bottom, ConstView top_diff, Algorithm algorithm,
              bool accumulate, Span workspace, Filter weight_diff, Span bias_diff));

@@ -12,7 +12,8 @@ lean        only inputs and outputs can be seen, and only what parameters need i
               (unet_native.placement);
             - a Crop's backward pass waits until the skip connection's diff is needed, which is
               larger than the window it comes from;
-            - where a skip connection leaves, the backward passes of Pooling, Crop and ReLU are one;
+            - a ReLU's backward pass is left to the layer that wrote its diff, and where a skip
+              connection leaves, so that this is a Pooling, Crop's too;
             - the diffs of parameters live only until they are handed over, if so wished;
             - what costs next to nothing (pooled maps, the first layer) is not kept for the backward
               pass but computed again, into other memory.
@@ -51,7 +52,7 @@ class Step(NamedTuple):
 
 
 class Absorbed(NamedTuple):
-    """Other layers' backward passes that a Pooling does along with its own."""
+    """Other layers' backward passes that a layer does along with its own backward_data."""
 
     crop: Crop | None = None
     negative_slope: float | None = None  # of the ReLU in place
@@ -62,7 +63,7 @@ class Plan:
 
     shapes    of all blobs
     fused     position of a ReLU -> its negative_slope, where the layer before applies it
-    absorbed  a Pooling -> what its backward_data does besides, where a skip connection leaves
+    absorbed  layer -> what its backward_data does besides
     backward  the steps of the backward pass, in order
     placement which blobs lie in others' memory or in none, and which are computed again
     buffers   by (kind, name, what): ("blob", "d0b", "data"), ("layer", "conv_d0a-b", "forward")
@@ -131,7 +132,8 @@ class Plan:
             return list(layer.spec.bottom)
         weights = step.name == "backward_weights"
         reads = layer.backward_weights_reads if weights else layer.backward_data_reads
-        found = list(layer.spec.bottom) if "bottom" in reads else []
+        relu = not weights and self.absorbed.get(layer, Absorbed()).negative_slope is not None
+        found = list(layer.spec.bottom) if "bottom" in reads or relu else []
         return found + (list(layer.spec.top) if "top" in reads else [])
 
     def _backward_steps(self) -> list[Step]:
@@ -176,14 +178,18 @@ class Plan:
             self.absorbed[pool] = Absorbed(crop=crop)
 
     def _absorb_relu(self, layer: Layer, last: dict[str, Layer]) -> bool:
-        """Leaves to a Pooling, the last one to have touched the diff, the ReLU in place before."""
-        pool = last.get(layer.spec.top[0]) if layer.spec.top else None
-        if not (isinstance(layer, ReLU) and layer.in_place and isinstance(pool, Pooling)):
+        """Leaves a ReLU in place to the layer that was the last one to touch the diff."""
+        reader = last.get(layer.spec.top[0]) if layer.spec.top else None
+        if not (isinstance(layer, ReLU) and layer.in_place and reader):
             return False
-        if layer.spec.top[0] not in pool.spec.bottom:
+        if not reader.absorbs_relu([self.shapes[name] for name in reader.spec.bottom]):
             return False
-        crop = self.absorbed.get(pool, Absorbed()).crop
-        self.absorbed[pool] = Absorbed(crop, layer.negative_slope)
+        if layer.spec.top[0] != reader.spec.bottom[0] or not reader.propagate[0]:
+            return False
+        if reader.accumulate[0] and not reader.can_accumulate:
+            return False  # the net adds afterwards
+        crop = self.absorbed.get(reader, Absorbed()).crop
+        self.absorbed[reader] = Absorbed(crop, layer.negative_slope)
         return True
 
     def _find_lifetimes(self) -> None:

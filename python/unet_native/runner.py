@@ -84,7 +84,8 @@ class Runner:
                 self._run(layer, step, layer.backward_weights, accumulate=accumulate)
             elif step == "backward_data":
                 also = self._plan.absorbed.get(layer)
-                self._run(layer, step, layer.backward_data, **(also._asdict() if also else {}))
+                how = {k: v for k, v in also._asdict().items() if v is not None} if also else {}
+                self._run(layer, step, layer.backward_data, **how)
                 for i, blob in enumerate(layer.bottom):
                     if layer.accumulate[i] and not layer.can_accumulate:
                         np.add(blob.diff, layer.bottom_diffs[i], out=blob.diff)

@@ -190,6 +190,11 @@ class Layer:
         """Whether its top had better be computed again than kept for the backward pass."""
         return False
 
+    def absorbs_relu(self, bottoms: list[Shape]) -> bool:
+        """Whether backward_data had better do that of a ReLU in place that made the bottom as well:
+        it then gets its negative_slope, and reads the bottom's data."""
+        return False
+
     def reads_only_shape(self, bottom: int) -> bool:
         """Whether that bottom only lends its shape."""
         return False

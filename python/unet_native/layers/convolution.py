@@ -133,12 +133,13 @@ class _FilterLayer(Layer):
             **self._how(),
         )
 
-    def backward_data(self) -> None:
+    def backward_data(self, **relu) -> None:
         self.kernel.backward_data(
             self.top[0].diff,
             self.params[0].data,
             out=self.bottom_diffs[0],
             workspace=self.workspace,
+            **relu,
             **self._how(),
         )
 
@@ -151,6 +152,17 @@ class Convolution(_FilterLayer):
     def is_cheap(self, bottoms: list[Shape]) -> bool:
         """As the first layer is, whose top is the largest blob of all."""
         return bottoms[0][1] <= 4
+
+    def absorbs_relu(self, bottoms: list[Shape]) -> bool:
+        """Where channels are few: of many, those of a panel lie scattered in memory, and reading
+        them between the products costs more than a pass of its own."""
+        return bottoms[0][1] <= 128
+
+    def backward_data(self, negative_slope: float | None = None) -> None:
+        relu = {}
+        if negative_slope is not None:
+            relu = {"bottom": self.bottom[0].data, "negative_slope": negative_slope}
+        super().backward_data(**relu)
 
     def _filter_shape(self, channels: int) -> Shape:
         p = self.spec.convolution_param

@@ -31,6 +31,9 @@ class Pooling(Layer):
     def is_cheap(self, bottoms: list[Shape]) -> bool:
         return True
 
+    def absorbs_relu(self, bottoms: list[Shape]) -> bool:
+        return True
+
     def coordinates(self, bottoms: list[CoordinateMap]) -> CoordinateMap:
         return bottoms[0].window(2, 0.5, 0.5)
 

@@ -52,6 +52,8 @@ def conv1x1_backward_data(
     top_diff: Array,
     weight: Array,
     *,
+    bottom: Array | None = None,
+    negative_slope: float = 0.0,
     out: Array | None = None,
     workspace: Array | None = None,
     context: Context | None = None,
@@ -59,7 +61,9 @@ def conv1x1_backward_data(
     """bottom_diff[n,ic,y,x] = sum_oc weight[oc,ic] top_diff[n,oc,y,x].
 
     top_diff (N, OC, H, W), weight (OC, IC, 1, 1) -> bottom_diff (N, IC, H, W), all float32;
-    `out` is overwritten. Errors as in :func:`conv1x1_forward`. Source: Caffe conv_layer.cpp.
+    `out` is overwritten. With a `bottom`, which a ReLU in place has left, that
+    ReLU's diff: times `negative_slope` where bottom <= 0. Errors as in :func:`conv1x1_forward`.
+    Source: Caffe conv_layer.cpp.
     """
     context = context_or_default(context)
     top_diff = channels_last(top_diff, "top_diff")
@@ -71,7 +75,11 @@ def conv1x1_backward_data(
             conv1x1_workspace_bytes(bottom_shape, oc, "backward_data", context=context), None
         )
     bottom_diff = empty(bottom_shape) if out is None else out
-    _core.conv1x1_backward_data(context, top_diff, memory, workspace, bottom_diff)
+    if bottom is not None:
+        bottom = channels_last(bottom, "bottom")
+    _core.conv1x1_backward_data(
+        context, top_diff, memory, bottom, negative_slope, workspace, bottom_diff
+    )
     return bottom_diff
 
 

@@ -62,6 +62,8 @@ def conv3x3_backward_data(
     top_diff: Array,
     weight: Array,
     *,
+    bottom: Array | None = None,
+    negative_slope: float = 0.0,
     algorithm: str = "auto",
     out: Array | None = None,
     workspace: Array | None = None,
@@ -70,7 +72,9 @@ def conv3x3_backward_data(
     """bottom_diff[n,ic,y,x] = sum_{oc,kh,kw} weight[oc,ic,kh,kw] top_diff[n,oc,y-kh,x-kw].
 
     top_diff (N, OC, OH, OW), weight (OC, IC, 3, 3) -> bottom_diff (N, IC, OH+2, OW+2), all
-    float32; `out` is overwritten. `algorithm` and errors as in :func:`conv3x3_forward`.
+    float32; `out` is overwritten. With a `bottom`, which a ReLU in place has left, that
+    ReLU's diff: times `negative_slope` where bottom <= 0. `algorithm` and errors as in
+    :func:`conv3x3_forward`.
     Source: Caffe conv_layer.cpp.
     """
     context = context_or_default(context)
@@ -86,7 +90,11 @@ def conv3x3_backward_data(
             None,
         )
     bottom_diff = empty((n, ic, oh + 2, ow + 2)) if out is None else out
-    _core.conv3x3_backward_data(context, top_diff, weight, algorithm, workspace, bottom_diff)
+    if bottom is not None:
+        bottom = channels_last(bottom, "bottom")
+    _core.conv3x3_backward_data(
+        context, top_diff, weight, bottom, negative_slope, algorithm, workspace, bottom_diff
+    )
     return bottom_diff
 
 
