@@ -99,17 +99,27 @@ void pack(const Context& ctx, const Product& product, const Taps& taps, float* p
   }
 }
 
+// The pixels of a tile in the sources that are summed at a time.
+struct TileOfSources {
+  const float* first[kMaxTaps];
+  std::ptrdiff_t stride;
+  int sources;
+};
+
 // Kept out of the loops over tiles, and free of loops but the kernel's: else the compiler keeps
 // their state in registers and spills accumulators.
 template <int M>
-[[gnu::noinline]] void multiply_tile(const ChunkOfPanel& chunk, const float* a, std::ptrdiff_t lda,
+[[gnu::noinline]] void multiply_tile(const ChunkOfPanel& chunk, const TileOfSources& a,
                                      std::ptrdiff_t ahead, float* to, std::ptrdiff_t stride) {
   Accumulators<M> acc;
   begin_tile(chunk, to, stride, acc);
-  if (ahead != 0 && chunk.columns == kPanel) {
-    panel_vectors<2>(chunk.count, a, lda, chunk.panel, kLanes, ahead, acc);
-  } else {
-    panel_kernel(chunk.count, a, lda, chunk.panel, chunk.columns, acc);
+  const float* panel = chunk.panel;
+  for (int t = 0; t < a.sources; ++t, panel += chunk.count * kPanel) {
+    if (ahead != 0 && chunk.columns == kPanel) {
+      panel_vectors<2>(chunk.count, a.first[t], a.stride, panel, kLanes, ahead, acc);
+    } else {
+      panel_kernel(chunk.count, a.first[t], a.stride, panel, chunk.columns, acc);
+    }
   }
   end_tile(chunk, acc, to, stride);
 }
@@ -118,28 +128,30 @@ template <int M>
 void multiply_strip(const Product& product, const ConstView* source, View dest, const float* panel,
                     int n, int begin, int end, int c, bool large) {
   const int K = source[0].c, columns = min(kPanel, dest.c - c), step = even_rows(dest.w);
-  const int size = chunk_of(K);
-  const bool streamed = size == K && product.sources == 1 && columns % kLanes == 0 && large;
+  const int size = chunk_of(K), together = max(1, min(product.sources, kChunk / K));
+  const bool streamed = size == K && product.sources == together && columns % kLanes == 0 && large;
+  const std::ptrdiff_t ahead = product.sources > 1 ? step * source[0].pixel_stride : 0;
   float bias[kPanel] = {};
   for (int i = 0; i < columns && product.bias != nullptr; ++i) bias[i] = product.bias[c + i];
-  for (int t = 0; t < product.sources; ++t) {
-    const std::ptrdiff_t ahead = product.sources > 1 ? step * source[t].pixel_stride : 0;
+  for (int t = 0; t < product.sources; t += together) {
+    TileOfSources tile{{}, source[t].pixel_stride, min(together, product.sources - t)};
     for (int k = 0; k < K; k += size) {
       const int count = min(size, K - k);
-      const bool first = t == 0 && k == 0, last = t + 1 == product.sources && k + count == K;
+      const bool first = t == 0 && k == 0;
+      const bool last = t + tile.sources == product.sources && k + count == K;
       const ChunkOfPanel chunk{
           count,   panel, first ? bias : nullptr, columns, last ? product.relu : FusedRelu{},
           streamed};
       for (int h = begin; h < end; ++h) {
         for (int w = 0; w < dest.w; w += step) {
+          for (int i = 0; i < tile.sources; ++i) tile.first[i] = source[t + i].pixel(n, h, w) + k;
           with_rows(min(step, dest.w - w), [&](auto rows) {
-            multiply_tile<decltype(rows)::value>(chunk, source[t].pixel(n, h, w) + k,
-                                                 source[t].pixel_stride, ahead,
-                                                 dest.pixel(n, h, w) + c, dest.pixel_stride);
+            multiply_tile<decltype(rows)::value>(chunk, tile, ahead, dest.pixel(n, h, w) + c,
+                                                 dest.pixel_stride);
           });
         }
       }
-      panel += count * kPanel;
+      panel += tile.sources * count * kPanel;
     }
   }
   if (streamed) finish_streaming();
