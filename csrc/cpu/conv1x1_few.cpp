@@ -11,6 +11,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "cpu/stream.h"
 
 namespace unet::cpu::UNET_ISA::few {
 namespace {
@@ -108,6 +109,32 @@ void add_row_outer(ConstView bottom, ConstView top_diff, int n, int h, float* su
   }
 }
 
+// One row of bottom_diff; weight [OC][IC].
+template <bool kStreamed>
+void backward_row(ConstView top_diff, const float* weight, const ReluOfBottom& relu, int n, int h,
+                  View bottom_diff) {
+  const int IC = bottom_diff.c, OC = top_diff.c;
+  for (int w = 0; w < top_diff.w; ++w) {
+    const float* diff = top_diff.pixel(n, h, w);
+    const float* sign = relu.on() ? relu.bottom.pixel(n, h, w) : nullptr;
+    float* to = bottom_diff.pixel(n, h, w);
+    int ic = 0;
+    for (; ic + kLanes <= IC; ic += kLanes) {
+      vfloat acc = splat(diff[0]) * load(weight + ic);
+      for (int oc = 1; oc < OC; ++oc) acc += splat(diff[oc]) * load(weight + oc * IC + ic);
+      if (sign != nullptr) acc = load(sign + ic) > 0.0f ? acc : acc * relu.negative_slope;
+      store_or_stream<kStreamed>(to + ic, acc);
+    }
+    for (; ic < IC; ++ic) {
+      float acc = diff[0] * weight[ic];
+      for (int oc = 1; oc < OC; ++oc) acc += diff[oc] * weight[oc * IC + ic];
+      if (sign != nullptr && !(sign[ic] > 0.0f)) acc *= relu.negative_slope;
+      to[ic] = acc;
+    }
+  }
+  if constexpr (kStreamed) finish_streaming();
+}
+
 }  // namespace
 
 void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan bias,
@@ -134,29 +161,11 @@ void forward(const Context& ctx, ConstView bottom, ConstFilter weight, ConstSpan
 
 void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
                    const ReluOfBottom& relu, float* workspace, View bottom_diff) {
-  const int IC = bottom_diff.c, OC = top_diff.c;
   transpose(weight, workspace);
-#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, top_diff.count()))
+  const auto row_of = worth_streaming(bottom_diff) ? backward_row<true> : backward_row<false>;
+#pragma omp parallel for schedule(static) num_threads(threads_for(ctx, bottom_diff.count()))
   for (int row = 0; row < top_diff.n * top_diff.h; ++row) {
-    const int n = row / top_diff.h, h = row % top_diff.h;
-    for (int w = 0; w < top_diff.w; ++w) {
-      const float* diff = top_diff.pixel(n, h, w);
-      const float* sign = relu.on() ? relu.bottom.pixel(n, h, w) : nullptr;
-      float* to = bottom_diff.pixel(n, h, w);
-      int ic = 0;
-      for (; ic + kLanes <= IC; ic += kLanes) {
-        vfloat acc = splat(diff[0]) * load(workspace + ic);
-        for (int oc = 1; oc < OC; ++oc) acc += splat(diff[oc]) * load(workspace + oc * IC + ic);
-        if (sign != nullptr) acc = load(sign + ic) > 0.0f ? acc : acc * relu.negative_slope;
-        store(to + ic, acc);
-      }
-      for (; ic < IC; ++ic) {
-        float acc = diff[0] * workspace[ic];
-        for (int oc = 1; oc < OC; ++oc) acc += diff[oc] * workspace[oc * IC + ic];
-        if (sign != nullptr && !(sign[ic] > 0.0f)) acc *= relu.negative_slope;
-        to[ic] = acc;
-      }
-    }
+    row_of(top_diff, workspace, relu, row / top_diff.h, row % top_diff.h, bottom_diff);
   }
 }
 

@@ -1,7 +1,8 @@
 // Pixels side by side: kLanes neighbouring pixels of a row in one vector, one channel at a time.
 // For blobs of few channels (scores of two classes), where a vector over channels would be empty.
 //
-// exp_nonpositive is the exponential of softmax. Its error stays below 1.5 units in the last place.
+// exp_nonpositive is the exponential of softmax, log_positive the logarithm of its loss. Their
+// errors stay below 1.5 and 2 units in the last place.
 #pragma once
 
 #include "cpu/simd.h"
@@ -58,6 +59,26 @@ namespace {
   const vfloat power = reinterpret_cast<vfloat>((half + 127) << 23);
   const vfloat rest = reinterpret_cast<vfloat>((exponent - half + 127) << 23);
   return e * power * rest;
+}
+
+// ln(x) for positive normal numbers, infinity and NaN.
+//
+//   x = 2^n * m, sqrt(1/2) <= m < sqrt(2);   ln(m) = 2 artanh(s), s = (m - 1) / (m + 1)
+//
+// by its Taylor series to s^9 / 9
+[[gnu::always_inline]] inline vfloat log_positive(vfloat x) {
+  const std::int32_t least = 0x3f3504f3;  // the bits of sqrt(1/2)
+  const vint above = reinterpret_cast<vint>(x) - least;
+  const vfloat n = __builtin_convertvector(above >> 23, vfloat);
+  const vfloat f = reinterpret_cast<vfloat>((above & 0x7fffff) + least) - 1.0f;
+  const vfloat s = f / (f + 2.0f), z = s * s;
+  vfloat series = splat(1.0f / 9.0f);
+  series = series * z + 1.0f / 7.0f;
+  series = series * z + 1.0f / 5.0f;
+  series = series * z + 1.0f / 3.0f;
+  // ln(2) in two parts, as above
+  const vfloat rest = 2.0f * s + (2.0f * s * z * series - n * 2.12194440054690583e-4f);
+  return x < splat(__builtin_inff()) ? n * 0.693359375f + rest : x;
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include "ops/softmax_loss.h"
 
 #include <float.h>
-#include <math.h>
 
 #include "cpu/parallel.h"
 #include "cpu/pixels.h"
@@ -80,17 +79,22 @@ struct Block {
   }
 
   double loss = 0;
-  float sums[kLanes], x_labels[kLanes], p_labels[kLanes];
-  store(sums, sum);
-  store(x_labels, x_label);
-  store(p_labels, exp_nonpositive(x_label) / sum);
+  vfloat minus_log;  // of the label's p
+  if (weight.data) {
+    minus_log = log_positive(sum) - x_label;
+  } else {
+    const vfloat p = exp_nonpositive(x_label) / sum;
+    minus_log = -log_positive(p < FLT_MIN ? splat(FLT_MIN) : p);  // NaN stays NaN
+  }
+  float losses[kLanes];
+  store(losses, minus_log);
   for (int i = 0; i < count; ++i) {
     if (!counts[i]) {
       nll[i] = 0;
     } else if (weight.data) {
-      loss += static_cast<double>(factor[i]) * (logf(sums[i]) - x_labels[i]);
+      loss += static_cast<double>(factor[i]) * losses[i];
     } else {
-      nll[i] = -logf(p_labels[i] < FLT_MIN ? FLT_MIN : p_labels[i]);  // NaN stays NaN
+      nll[i] = losses[i];
     }
   }
 
