@@ -91,11 +91,30 @@ template <int M>
   end_tile(chunk, acc, to, to_stride);
 }
 
+// The same for a picture of one channel, whose neighbouring pixels are neighbours in memory. With
+// one product per tap, working out where 14 pixels lie would cost more than the products: here
+// these places are known when this is compiled.
+template <int Vectors, int M>
+[[gnu::noinline]] void correlate_gray_tile(const ChunkOfPanel& chunk, const float* from,
+                                           std::ptrdiff_t row_stride, float* to,
+                                           std::ptrdiff_t to_stride) {
+  Accumulators<M> acc;
+  begin_tile(chunk, to, to_stride, acc);
+  const int second_vector = second(max(chunk.columns, kLanes));
+#pragma GCC unroll 1
+  for (int kh = 0; kh < 3; ++kh) {
+    panel_vectors<Vectors>(3, from + kh * row_stride, 1, chunk.panel + 3 * kh * kPanel,
+                           second_vector, acc);
+  }
+  end_tile(chunk, acc, to, to_stride);
+}
+
 // One strip of output rows times one panel of output channels.
 void correlate_strip(const ConcatView& bottom, int K, const float* panel, const float* bias,
                      FusedRelu relu, int n, int row_begin, int row_end, int oc, bool large,
                      View top) {
   const int columns = min(kPanel, top.c - oc);
+  const bool is_gray = K == 1 && bottom.part[0].pixel_stride == 1;
   const bool streamed = large && K <= kChunk && columns % kLanes == 0;
   float start[kPanel] = {};
   for (int i = 0; i < columns && bias != nullptr; ++i) start[i] = bias[oc + i];
@@ -108,8 +127,15 @@ void correlate_strip(const ConcatView& bottom, int K, const float* panel, const 
     for (int oh = row_begin; oh < row_end; ++oh) {
       for (int ow = 0; ow < top.w; ow += kRows) {
         with_rows(min(kRows, top.w - ow), [&](auto rows) {
-          correlate_tile<decltype(rows)::value>(chunk, from, n, oh, ow, top.pixel(n, oh, ow) + oc,
-                                                top.pixel_stride);
+          constexpr int M = decltype(rows)::value;
+          float* to = top.pixel(n, oh, ow) + oc;
+          if (is_gray) {
+            const auto tile =
+                columns <= kLanes ? correlate_gray_tile<1, M> : correlate_gray_tile<2, M>;
+            return tile(chunk, bottom.part[0].pixel(n, oh, ow), bottom.part[0].row_stride, to,
+                        top.pixel_stride);
+          }
+          correlate_tile<M>(chunk, from, n, oh, ow, to, top.pixel_stride);
         });
       }
     }
