@@ -14,6 +14,7 @@ from gradcheck import check_gradient
 from places import context_of, devices, instruction_sets
 from shapes import shape_id
 from unet_native import ops
+from unet_native.ops import Context
 
 # (N, IC, IH, IW, OC): one channel, channels around every vector and panel width, tiles that stick
 # out of the image, images below one Winograd tile, several images, several chunks of channels.
@@ -215,6 +216,27 @@ def test_gradient(shape, algorithm):
     check_gradient(lambda x: objective(x, weight, bias), bottom, bottom_diff, **options)
     check_gradient(lambda w: objective(bottom, w, bias), weight, weight_diff, **options)
     check_gradient(lambda b: objective(bottom, weight, b), bias, bias_diff, **options)
+
+
+def test_weights_of_a_wide_layer_on_many_tiles():
+    """So many that V and D are made in two chunks, and S of so many channels that in two slabs."""
+    rng = np.random.default_rng(4)
+    bottom, top_diff = ops.empty((1, 600, 98, 97)), ops.empty((1, 512, 96, 95))
+    for array in (bottom, top_diff):
+        array[...] = rng.standard_normal(array.shape, np.float32)
+    expected, expected_bias = ops.conv3x3_backward_weights(bottom, top_diff, algorithm="direct")
+    first = None
+    for threads in (1, 2, 9):
+        how = {"algorithm": "winograd", "context": Context(threads=threads)}
+        weight_diff, bias_diff = ops.conv3x3_backward_weights(bottom, top_diff, **how)
+        assert_close(weight_diff, expected.astype(np.float64), TOLERANCE["winograd"])
+        assert_close(bias_diff, expected_bias.astype(np.float64), TOLERANCE["winograd"])
+        first = first or (weight_diff.tobytes(), bias_diff.tobytes())
+        assert (weight_diff.tobytes(), bias_diff.tobytes()) == first
+    twice, twice_bias = weight_diff.copy(order="K"), bias_diff.copy()
+    ops.conv3x3_backward_weights(bottom, top_diff, weight_diff=twice, bias_diff=twice_bias, **how)
+    assert_close(twice, 2 * expected.astype(np.float64), TOLERANCE["winograd"])
+    assert_close(twice_bias, 2 * expected_bias.astype(np.float64), TOLERANCE["winograd"])
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

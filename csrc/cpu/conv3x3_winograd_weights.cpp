@@ -7,16 +7,18 @@
 // The gradient of the bias comes along: At has a row of ones, so that one position of D holds the
 // sum of each tile of the top_diff.
 //
-// The sum over tiles is the long dimension of the product. Two ways to cut it, chosen by size:
-//   splits   many tiles, few channels: each thread takes a part of the tiles and a block of input
-//            channels through all steps, chunk by chunk in its own cache; the sums of the parts are
-//            added in order. No thread waits for another but at the end.
-//   slabs    few tiles, many channels: D is made once for all tiles, V for a slab of input channels
-//            at a time; a block of S is finished in a thread's own cache and transformed at once,
-//            so that S (four times the weights) is never in memory. Taken where S is large and V
-//            and D are not, and where V and D stay in the L3 cache
-// Both cuts depend on the shape alone, and the order of every sum with them: the result does not
-// depend on the number of threads.
+// The sum over tiles is the long dimension of the product. Three ways to cut it, chosen by size:
+//   splits     many tiles, few channels: each thread takes a part of the tiles and a block of input
+//              channels through all steps, chunk by chunk in its own cache; the sums of the parts
+//              are added in order. No thread waits for another but at the end.
+//   positions  many tiles, many channels: V and D of a large chunk of tiles are made, which go to
+//              memory, and each thread takes whole positions: 1/36 of V and D, which fit the caches
+//              and come from memory once. S, smaller by far, waits in memory too
+//   slabs      few tiles, many channels: D is made once for all tiles, V for a slab of input
+//              channels at a time; a block of S is finished in a thread's own cache and transformed
+//              at once, so that S (four times the weights) is never in memory
+// The order of every sum depends on the shape alone: the result does not depend on the number of
+// threads.
 //
 // Cost      4.5*N*IC*OC*OH*OW flop in the products
 #include "cpu/bias.h"
@@ -24,75 +26,12 @@
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
 #include "cpu/winograd.h"
+#include "cpu/winograd_weights_plan.h"
 
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kFewSums = 1 << 20;         // S that splits keep near: 4 MB
-constexpr std::ptrdiff_t kManySums = 3 << 20;        // S that splits cannot hold at all: 12 MB
-constexpr std::ptrdiff_t kNearSlabFloats = 3 << 20;  // V and D that slabs keep near: 12 MB
-constexpr std::ptrdiff_t kMaxSlabFloats = 18 << 20;  // V and D that slabs may take at all: 75 MB
-constexpr std::ptrdiff_t kSumFloats = 3 << 21;       // S of all splits together: 24 MB
-constexpr int kMaxSplits = 16;
-constexpr int kSplitChannels = 128;               // input channels that one thread takes
-constexpr std::ptrdiff_t kChunkFloats = 5 << 17;  // V and D of a chunk of tiles: 2.6 MB
-constexpr std::ptrdiff_t kSlabFloats = 5 << 19;   // V of a slab of channels: 10 MB
-constexpr int kBlockRows = 8 * kRows;             // most input channels of a block of S
-constexpr int kBlocks = 8;                        // blocks of S that a slab is at least cut into
-constexpr int kBlockPanels = 2;                   // panels of output channels of a block of S
-
-struct Plan {
-  int IC, OC;
-  TileGrid grid;
-  int splits;                             // 0: cut by slabs
-  int chunk;                              // tiles in V and D
-  int slab;                               // input channels in V
-  int block_rows;                         // input channels of a block of S
-  int s_row;                              // floats of a row of S
-  std::ptrdiff_t v_row, d_row;            // floats of a row of V, D
-  std::ptrdiff_t v_size, d_size, s_size;  // floats of V, D, S (slabs: of one thread's block of S)
-
-  explicit Plan(const Conv3x3Shape& shape)
-      : IC(shape.ic), OC(shape.oc), grid(shape.n, shape.ih - 2, shape.iw - 2), splits(0) {
-    s_row = static_cast<int>(round_up(OC, kLanes));
-    s_size = static_cast<std::ptrdiff_t>(kPositions) * IC * s_row;
-    d_row = row_length(OC);
-    const auto column_blocks = ceil_div(OC, kBlockPanels * kPanel);
-    const auto floats_with = [&](int channels) {  // V and D of all tiles
-      return kPositions * grid.count() * (row_length(channels) + d_row);
-    };
-    const bool cuts_well = 2 * ceil_div(IC, kRows) * column_blocks >= kBlocks;
-    const bool by_slabs = s_size > kManySums ||
-                          (s_size > kFewSums && floats_with(kBlockRows) <= kMaxSlabFloats) ||
-                          (cuts_well && floats_with(IC) <= kNearSlabFloats);
-    if (!by_slabs) {
-      slab = min(IC, kSplitChannels);
-      v_row = row_length(slab);
-      chunk = static_cast<int>(kChunkFloats / (kPositions * (v_row + d_row)));
-      chunk = min(max(chunk, 32), grid.count());
-      splits = static_cast<int>(min<std::ptrdiff_t>(kSumFloats / s_size, kMaxSplits));
-      splits = static_cast<int>(min<std::ptrdiff_t>(splits, ceil_div(grid.count(), chunk)));
-      s_size += s_row;  // a last row: the sums of the top_diff
-    } else {
-      chunk = grid.count();
-      const auto fit = kSlabFloats / (static_cast<std::ptrdiff_t>(kPositions) * chunk);
-      slab = static_cast<int>(max<std::ptrdiff_t>(1, (fit - 16) / kBlockRows)) * kBlockRows;
-      slab = min(slab, IC);
-      v_row = row_length(slab);
-      const auto blocks = max(ceil_div(slab, kBlockRows), ceil_div(kBlocks, column_blocks));
-      block_rows = static_cast<int>(max<std::ptrdiff_t>(ceil_div(slab, blocks), kRows));
-      s_row = kBlockPanels * kPanel;
-      s_size = static_cast<std::ptrdiff_t>(kPositions) * block_rows * s_row;
-    }
-    v_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * v_row;
-    d_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * d_row;
-  }
-
-  std::ptrdiff_t workspace(int threads) const {
-    return splits > 0 ? splits * s_size + threads * (v_size + d_size)
-                      : v_size + d_size + threads * s_size;
-  }
-};
+using Plan = WeightsPlan;
 
 void transform_bottom(const ConcatView& bottom, const Plan& plan, int tile, int t, int ic,
                       int channels, float* V) {
@@ -255,6 +194,63 @@ void backward_splits(const Context& ctx, const ConcatView& bottom, ConstView top
   }
 }
 
+// V and D of `tiles` tiles from `first` on, V of the input channels [slab, slab + channels), D if
+// `also_d`: work for all threads.
+void transform_tiles(const ConcatView& bottom, ConstView top_diff, const Plan& plan, int first,
+                     int tiles, int slab, int channels, bool also_d, float* V, float* D) {
+#pragma omp for schedule(dynamic, 8)
+  for (int t = 0; t < tiles; ++t) {
+    touch_windows<kWindow>(channels_of(bottom, slab, channels), plan.grid, 0, first + t, 1);
+    transform_bottom(bottom, plan, first + t, t, slab, channels, V);
+    if (!also_d) continue;
+    touch_windows<kTile>(top_diff, plan.grid, 0, first + t, 1);
+    transform_top_diff(top_diff, plan, first + t, t, D);
+  }
+}
+
+void backward_positions(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
+                        bool accumulate, const Plan& plan, float* workspace, Filter weight_diff,
+                        Span bias_diff) {
+  float* V = workspace;
+  float* D = V + plan.v_size;
+  float* S = D + plan.d_size;  // [36][slab][s_row]
+  const int IC = plan.IC, OC = plan.OC, count = plan.grid.count();
+  const std::ptrdiff_t position_size = static_cast<std::ptrdiff_t>(plan.slab) * plan.s_row;
+  float* bias_sum = S + kPositions * position_size;
+  // Threads take whole positions, if there are enough of them.
+  const int groups = static_cast<int>(ceil_div(8 * ctx.threads, kPositions));
+  const int group = static_cast<int>(round_up(ceil_div(OC, groups), kPanel));
+#pragma omp parallel num_threads(ctx.threads)
+  for (int slab = 0; slab < IC; slab += plan.slab) {
+    const int channels = min(plan.slab, IC - slab);
+    for (int first = 0; first < count; first += plan.chunk) {
+      const int tiles = min(plan.chunk, count - first);
+      const bool also_d = slab == 0 || plan.chunk < count;
+      transform_tiles(bottom, top_diff, plan, first, tiles, slab, channels, also_d, V, D);
+#pragma omp for collapse(2) schedule(static)
+      for (int position = 0; position < kPositions; ++position) {
+        for (int oc = 0; oc < OC; oc += group) {
+          const int columns = min(group, OC - oc);
+          if (slab == 0 && position == 0) {
+            sum_top_diff(plan, D, tiles, oc, columns, first > 0, bias_sum + oc);
+          }
+          sum_products(plan, V + position * plan.chunk * plan.v_row,
+                       D + position * plan.chunk * plan.d_row, tiles, 0, channels, oc, columns,
+                       first > 0, S + position * position_size + oc, plan.s_row);
+        }
+      }
+    }
+#pragma omp for schedule(static)
+    for (int ic = 0; ic < channels; ++ic) {
+      transform_sums(S + static_cast<std::ptrdiff_t>(ic) * plan.s_row, position_size, slab + ic, 0,
+                     OC, accumulate, weight_diff);
+    }
+  }
+  for (int oc = 0; oc < bias_diff.size; ++oc) {
+    bias_diff.data[oc] = (accumulate ? bias_diff.data[oc] : 0.0f) + bias_sum[oc];
+  }
+}
+
 void backward_slabs(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
                     bool accumulate, const Plan& plan, float* workspace, Filter weight_diff,
                     Span bias_diff) {
@@ -270,14 +266,7 @@ void backward_slabs(const Context& ctx, const ConcatView& bottom, ConstView top_
     for (int slab = 0; slab < IC; slab += plan.slab) {
       const int channels = min(plan.slab, IC - slab);
       const int row_blocks = static_cast<int>(ceil_div(channels, plan.block_rows));
-#pragma omp for schedule(dynamic, 8)
-      for (int t = 0; t < tiles; ++t) {
-        touch_windows<kWindow>(channels_of(bottom, slab, channels), plan.grid, 0, t, 1);
-        transform_bottom(bottom, plan, t, t, slab, channels, V);
-        if (slab > 0) continue;
-        touch_windows<kTile>(top_diff, plan.grid, 0, t, 1);
-        transform_top_diff(top_diff, plan, t, t, D);
-      }
+      transform_tiles(bottom, top_diff, plan, 0, tiles, slab, channels, slab == 0, V, D);
 #pragma omp for collapse(2) schedule(dynamic, 1)
       for (int rb = 0; rb < row_blocks; ++rb) {
         for (int cb = 0; cb < column_blocks; ++cb) {
@@ -306,13 +295,15 @@ void backward_slabs(const Context& ctx, const ConcatView& bottom, ConstView top_
 void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
                       bool accumulate, float* workspace, Filter weight_diff, Span bias_diff) {
   const ConstView all = bottom.shape();
-  const Plan plan({all.n, all.c, all.h, all.w, top_diff.c});
-  const auto cut = plan.splits > 0 ? backward_splits : backward_slabs;
+  const Plan plan({all.n, all.c, all.h, all.w, top_diff.c}, ctx.threads);
+  const auto cut = plan.cut == Cut::kSplits      ? backward_splits
+                   : plan.cut == Cut::kPositions ? backward_positions
+                                                 : backward_slabs;
   cut(ctx, bottom, top_diff, accumulate, plan, workspace, weight_diff, bias_diff);
 }
 
 std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape) {
-  return Plan(shape).workspace(ctx.threads);
+  return Plan(shape, ctx.threads).workspace(ctx.threads);
 }
 
 }  // namespace unet::cpu::UNET_ISA::winograd
