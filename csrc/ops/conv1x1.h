@@ -7,6 +7,8 @@
 //
 // Shapes    bottom (N,IC,H,W)  weight (OC,IC,1,1)  bias (OC)  top (N,OC,H,W)
 //           bias and bias_diff may be null
+// ReLU      backward_data also does that of a ReLU in place that made the bottom, if relu.on():
+//           bottom_diff *= (1 where relu.bottom > 0, relu.negative_slope elsewhere)
 // Writes    top and bottom_diff with =, weight_diff and bias_diff with += if `accumulate`, else =
 // In place  never
 // Source    Caffe conv_layer.cpp

@@ -9,6 +9,8 @@
 // Shapes    bottom (N,IC,IH,IW), on the CPU also in two parts along its channels
 //           weight (OC,IC,3,3)  bias (OC)  top (N,OC,OH,OW)
 //           OH = IH-2, OW = IW-2; bias and bias_diff may be null
+// ReLU      backward_data also does that of a ReLU in place that made the bottom, if relu.on():
+//           bottom_diff *= (1 where relu.bottom > 0, relu.negative_slope elsewhere)
 // Writes    top and bottom_diff with =, weight_diff and bias_diff with += if `accumulate`, else =
 // In place  never
 // Source    Caffe conv_layer.cpp (cross-correlation: the kernel is not flipped)
