@@ -25,6 +25,7 @@
 #include "cpu/concat_view.h"
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
+#include "cpu/stream.h"
 #include "cpu/winograd.h"
 #include "cpu/winograd_weights_plan.h"
 
@@ -112,6 +113,7 @@ void sum_top_diff(const Plan& plan, const float* D, int tiles, int oc, int colum
 
 // Row `r` (one input channel) of S, positions s_stride apart, to weight_diff[:, ic, oc ..
 // +columns).
+template <bool kStreamed>
 void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int columns,
                     bool accumulate, Filter weight_diff) {
   const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(ic) * weight_diff.oc + oc;
@@ -124,7 +126,9 @@ void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int
         },
         [&](int i, int j, vfloat value) {
           float* to = weight_diff.tap(i, j) + offset + c;
-          if (count == kLanes) {
+          if (kStreamed) {
+            stream(to, value);
+          } else if (count == kLanes) {
             store(to, accumulate ? load(to) + value : value);
           } else {
             store_part(to, accumulate ? load_part(to, count) + value : value, count);
@@ -132,6 +136,13 @@ void transform_sums(const float* S, std::ptrdiff_t s_stride, int ic, int oc, int
         },
         [](const vfloat* s, vfloat* out) { filter_diff_transform(s, out); });
   }
+}
+
+// The solver reads large diffs when they have left the caches anyhow.
+bool streams(Filter weight_diff, bool accumulate) {
+  const std::ptrdiff_t OC = weight_diff.oc;
+  return !accumulate &&
+         worth_streaming({weight_diff.data, 1, weight_diff.oc, 9 * weight_diff.ic, 1, 0, OC, OC});
 }
 
 void backward_splits(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
@@ -143,6 +154,8 @@ void backward_splits(const Context& ctx, const ConcatView& bottom, ConstView top
   const auto bias_sum = [&](int split) {
     return workspace + split * plan.s_size + kPositions * position_size;
   };
+  const auto transform =
+      streams(weight_diff, accumulate) ? transform_sums<true> : transform_sums<false>;
 #pragma omp parallel num_threads(ctx.threads)
   {
     float* V = workspace + plan.splits * plan.s_size + thread_index() * (plan.v_size + plan.d_size);
@@ -184,8 +197,9 @@ void backward_splits(const Context& ctx, const ConcatView& bottom, ConstView top
           for (int oc = 0; oc < OC; ++oc) to[oc] += part[oc];
         }
       }
-      transform_sums(sum, position_size, ic, 0, OC, accumulate, weight_diff);
+      transform(sum, position_size, ic, 0, OC, accumulate, weight_diff);
     }
+    finish_streaming();
   }
   for (int oc = 0; oc < bias_diff.size; ++oc) {
     float sum = accumulate ? bias_diff.data[oc] : 0.0f;
@@ -220,6 +234,8 @@ void backward_positions(const Context& ctx, const ConcatView& bottom, ConstView 
   // Threads take whole positions, if there are enough of them.
   const int groups = static_cast<int>(ceil_div(8 * ctx.threads, kPositions));
   const int group = static_cast<int>(round_up(ceil_div(OC, groups), kPanel));
+  const auto transform =
+      streams(weight_diff, accumulate) ? transform_sums<true> : transform_sums<false>;
 #pragma omp parallel num_threads(ctx.threads)
   for (int slab = 0; slab < IC; slab += plan.slab) {
     const int channels = min(plan.slab, IC - slab);
@@ -242,9 +258,10 @@ void backward_positions(const Context& ctx, const ConcatView& bottom, ConstView 
     }
 #pragma omp for schedule(static)
     for (int ic = 0; ic < channels; ++ic) {
-      transform_sums(S + static_cast<std::ptrdiff_t>(ic) * plan.s_row, position_size, slab + ic, 0,
-                     OC, accumulate, weight_diff);
+      transform(S + static_cast<std::ptrdiff_t>(ic) * plan.s_row, position_size, slab + ic, 0, OC,
+                accumulate, weight_diff);
     }
+    finish_streaming();
   }
   for (int oc = 0; oc < bias_diff.size; ++oc) {
     bias_diff.data[oc] = (accumulate ? bias_diff.data[oc] : 0.0f) + bias_sum[oc];
@@ -259,6 +276,8 @@ void backward_slabs(const Context& ctx, const ConcatView& bottom, ConstView top_
   const int IC = plan.IC, OC = plan.OC, tiles = plan.grid.count();
   constexpr int kColumns = kBlockPanels * kPanel;
   const int column_blocks = static_cast<int>(ceil_div(OC, kColumns));
+  const auto transform =
+      streams(weight_diff, accumulate) ? transform_sums<true> : transform_sums<false>;
 #pragma omp parallel num_threads(ctx.threads)
   {
     float* S = D + plan.d_size + thread_index() * plan.s_size;  // [36][block_rows][kColumns]
@@ -281,11 +300,12 @@ void backward_slabs(const Context& ctx, const ConcatView& bottom, ConstView top_
                          false, S + position * position_size, kColumns);
           }
           for (int r = 0; r < rows; ++r) {
-            transform_sums(S + r * kColumns, position_size, slab + ic + r, oc, columns, accumulate,
-                           weight_diff);
+            transform(S + r * kColumns, position_size, slab + ic + r, oc, columns, accumulate,
+                      weight_diff);
           }
         }
       }
+      finish_streaming();
     }
   }
 }
