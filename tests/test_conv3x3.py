@@ -218,10 +218,20 @@ def test_gradient(shape, algorithm):
     check_gradient(lambda b: objective(bottom, weight, b), bias, bias_diff, **options)
 
 
-def test_weights_of_a_wide_layer_on_many_tiles():
-    """So many that V and D are made in two chunks, and S of so many channels that in two slabs."""
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 600, 98, 97, 512),  # V and D of so many tiles in two chunks, S of them in two slabs
+        (1, 512, 13, 12, 512),  # blocks of S finished one by one
+        (1, 256, 60, 62, 128),  # partial sums of the tiles
+    ],
+    ids=["positions", "slabs", "splits"],
+)
+def test_each_cut_of_backward_weights(shape):
+    """Also of large diffs, which are stored past the caches."""
+    n, ic, ih, iw, oc = shape
     rng = np.random.default_rng(4)
-    bottom, top_diff = ops.empty((1, 600, 98, 97)), ops.empty((1, 512, 96, 95))
+    bottom, top_diff = ops.empty((n, ic, ih, iw)), ops.empty((n, oc, ih - 2, iw - 2))
     for array in (bottom, top_diff):
         array[...] = rng.standard_normal(array.shape, np.float32)
     expected, expected_bias = ops.conv3x3_backward_weights(bottom, top_diff, algorithm="direct")
