@@ -121,11 +121,13 @@ void transform_filters(const FilterView& filter, int n, int begin, int end, std:
   for (int k0 = begin; k0 < end; k0 += kLanes) {
     const int rows = min(kLanes, end - k0);
     const int next = k0 + kLanes;
-    if (next < end) prefetch(filter.block(next, min(kLanes, end - next), n, 1), 0, 1);
+    const FilterBlock ahead =
+        next < end ? filter.block(next, min(kLanes, end - next), n, 1) : FilterBlock{};
     for (int tap = 0; tap < 9; ++tap) {
       filter.read(tap / 3, tap % 3, k0, rows, n, count, taps[tap]);
     }
     for (int k = 0; k < rows; ++k) {
+      prefetch(ahead, k, rows);
       transform(k0 + k, [&](int tap) { return taps[tap] + k * kPanel; });
     }
   }
