@@ -52,12 +52,8 @@ ONE_BY_ONE = ConvolutionParameter(
 HALF_SIZE = PoolingParameter(kernel_size=2, stride=2)
 FURTHER_READERS = {
     "conv1x1": [LayerSpec("r", "Convolution", ("ab",), ("r",), convolution_param=ONE_BY_ONE)],
-    "pooling": [
-        LayerSpec(
-            "r", "Pooling", ("ab",), ("r",), pooling_param=PoolingParameter(kernel_size=2, stride=2)
-        )
-    ],
-    "in place": [LayerSpec("r", "ReLU", ("c",), ("c",)), LayerSpec("s", "ReLU", ("ab",), ("s",))],
+    "pooling": [LayerSpec("r", "Pooling", ("ab",), ("r",), pooling_param=HALF_SIZE)],
+    "relu": [LayerSpec("r", "ReLU", ("ab",), ("r",))],
 }
 
 

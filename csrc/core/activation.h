@@ -5,8 +5,7 @@
 
 namespace unet {
 
-// Forward: the one that follows.
-
+// forward: the one that follows.
 struct FusedRelu {
   bool on = false;
   float negative_slope = 0.0f;  // as in ops/relu.h
@@ -17,7 +16,7 @@ struct ReluOfBottom {
   ConstView bottom;  // data; without, there is none
   float negative_slope = 0.0f;
 
-  UNET_HOST_DEVICE bool on() const { return bottom.data != nullptr; }
+  bool on() const { return bottom.data != nullptr; }
 };
 
 }  // namespace unet

@@ -216,7 +216,7 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
       for (int p = 0; p < plan.panels; ++p) {
         const int columns = min(kPanel, plan.columns - p * kPanel);
         multiply_whole(plan, V, tiles, U + p * panel_floats, columns, M);
-        if (end.relu_of_bottom.on() && p == 0) {
+        if (end.relu_of_bottom.on() && p == 0) {  // all channels, in the order of the memory
           touch_windows<kTile>(end.relu_of_bottom.bottom, plan.grid, 0, first, tiles);
         }
         for (int t = 0; t < tiles; ++t) {
