@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         item.add_marker(pytest.mark.simt_full)
         algorithm = parameters.get("algorithm", "direct")
-        if algorithm == "winograd" or ("context" in parameters and algorithm != "direct"):
+        if algorithm.startswith("winograd") or ("context" in parameters and algorithm != "direct"):
             again.append(item)
     config.hook.pytest_deselected(items=again)
     items[:] = [item for item in items if item not in set(again)]

@@ -12,7 +12,11 @@ Algorithm algorithm_from_name(const std::string& name) {
   if (name == "auto") return Algorithm::kAuto;
   if (name == "direct") return Algorithm::kDirect;
   if (name == "winograd") return Algorithm::kWinograd;
-  fail("conv3x3", "unknown algorithm \"" + name + "\": use \"auto\", \"direct\" or \"winograd\"");
+  if (name == "winograd-4x4") return Algorithm::kWinograd4x4;
+  if (name == "winograd-6x6") return Algorithm::kWinograd6x6;
+  fail("conv3x3",
+       "unknown algorithm \"" + name +
+           "\": use \"auto\", \"direct\", \"winograd\", \"winograd-4x4\" or \"winograd-6x6\"");
 }
 
 // `second`: the other part of the bottom, or None.

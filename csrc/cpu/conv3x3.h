@@ -17,16 +17,20 @@ std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pas
 
 }  // namespace direct
 
-namespace winograd {
+namespace winograd {  // in the tiles of the algorithm, or in those that are faster
 
 void forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
-             FusedRelu relu, float* workspace, View top);
+             FusedRelu relu, Algorithm algorithm, float* workspace, View top);
 void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                   const ReluOfBottom& relu, float* workspace, View bottom_diff);
+                   const ReluOfBottom& relu, Algorithm algorithm, float* workspace,
+                   View bottom_diff);
 void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
-                      bool accumulate, float* workspace, Filter weight_diff, Span bias_diff);
-std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pass);
-std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape);
+                      Algorithm algorithm, bool accumulate, float* workspace, Filter weight_diff,
+                      Span bias_diff);
+std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& shape, Pass pass,
+                         Algorithm algorithm);
+std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape,
+                                          Algorithm algorithm);
 
 }  // namespace winograd
 

@@ -1,24 +1,25 @@
-// conv3x3 forward and backward_data on the CPU by Winograd's F(4x4,3x3) (cpu/winograd.h).
+// conv3x3 forward and backward_data on the CPU by Winograd's minimal filtering (cpu/winograd.h).
 //
 // Both are one correlation, source (N,K,..) with filters [9][K][N_] to target (N,N_,..):
 //   forward         source bottom,            filters weight,          target top
 //   backward_data   source top_diff, padding 2, filters flipped, K = OC  target bottom_diff
 //
-//   source tiles --transform--> V [36][tiles][K]  --+
-//                                                   +--> M [36][tiles][kPanel] --> target tiles
-//   filters      --transform--> U [36][K][kPanel] --+
+//   source tiles --transform--> V [P][tiles][K]  --+
+//                                                  +--> M [P][tiles][kPanel] --> target tiles
+//   filters      --transform--> U [P][K][kPanel] --+              P = 36 or 64 positions
 //
 // Two ways to cut the work, chosen by size, with the same arithmetic per element:
 //   by tiles     the filters are transformed once; then each thread takes blocks of tiles through
 //                all three steps, so that V and M stay in its L2 cache
-//   by channels  for wide layers on small images, whose transformed filters (four times the
-//                weights) fit in no cache: all tiles are transformed together, then each thread
+//   by channels  for wide layers on small images, whose transformed filters (four or seven times
+//                the weights) fit in no cache: all tiles are transformed together, then each thread
 //                takes panels of target channels, transforms their filters piece by piece in its
 //                L2 cache and uses each piece at once; few tiles leave room there for the products
 //                of several panels, whose filters are then read in longer rows
 //
-// Cost      4.5*N*K*N_*H*W flop in the products, a quarter of the direct sum; the transforms are
-//           about 10 % more at 64 channels
+// Cost      2*N*K*N_*H*W * P/m^2 flop in the products: 4.5 or 3.6 per output and channel for tiles
+//           of m = 4 or 6 pixels, where the direct sum has 18; the transforms are about 10 % more
+//           at 64 channels
 #include "cpu/conv3x3.h"
 #include "cpu/gemm.h"
 #include "cpu/stream.h"
@@ -28,31 +29,39 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-constexpr std::ptrdiff_t kMaxFilterFloats = 3 << 20;  // transformed filters kept whole: 12 MB
+constexpr std::ptrdiff_t kMaxFilterFloats = 9 << 19;  // transformed filters kept whole: 19 MB
 constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
 constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut by tiles: 448 KB
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
-constexpr int kPanelTiles = 112;                      // tiles of M in the cut by channels
+constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
 constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
 constexpr int kMostGroup = 4;   // panels of them at a time, then with as many fewer channels
 constexpr int kGap = 16;        // floats between positions, lest all fall into one cache set
 
 // The shape of one correlation and how it is cut.
+template <class F>
 struct Plan {
+  static constexpr int kPositions = F::kPositions;
   int K, columns;
   TileGrid grid;
   int panels;
   bool by_tiles;
   int block;                                // tiles transformed together
   int group = 1, chunk;                     // panels and channels of U at a time, by channels
-  std::ptrdiff_t row, filter_stride;        // floats: row of V, position of a panel of U
+  std::ptrdiff_t row, position;             // floats of V: of a tile, of a position
+  std::ptrdiff_t filter_stride;             // of a position of a panel of U
   std::ptrdiff_t filters, tiles, products;  // floats: U, V, M
 
   static std::ptrdiff_t product_stride(int tiles) { return tiles * kPanel + kGap; }
 
+  // The size of nearly equal parts of `count`, each at most `most`.
+  static int even(int count, int most) {
+    return static_cast<int>(ceil_div(count, ceil_div(count, most)));
+  }
+
   // in_order: whether the filters of neighbouring columns are neighbours in memory.
   Plan(int images, int target_h, int target_w, int k, int n, bool in_order)
-      : K(k), columns(n), grid(images, target_h, target_w) {
+      : K(k), columns(n), grid(F::kTile, images, target_h, target_w) {
     panels = static_cast<int>(ceil_div(n, kPanel));
     row = row_length(k);
     filter_stride = static_cast<std::ptrdiff_t>(k) * kPanel + kGap;
@@ -64,15 +73,15 @@ struct Plan {
       products = kPositions * product_stride(block);
     } else {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
-      block = static_cast<int>(
-          min<std::ptrdiff_t>(max<std::ptrdiff_t>(fit, kPanelTiles), grid.count()));
+      block = even(grid.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
       while (in_order && group < kMostGroup && 2 * group * grid.count() <= kPanelTiles) group *= 2;
       chunk = kChannels / group;
       filter_stride = chunk * kPanel + kGap;
       filters = group * kPositions * filter_stride;
       products = group * kPositions * product_stride(kPanelTiles / group);
     }
-    tiles = kPositions * block * row;
+    position = position_length(block * row);
+    tiles = kPositions * position;
   }
 
   std::ptrdiff_t workspace(int threads) const {
@@ -81,27 +90,28 @@ struct Plan {
   }
 };
 
-// V [36][block][row]: tile `first + t` of the source into row t.
-void transform_source(const ConcatView& source, int padding, const Plan& plan, int tile, int t,
+// V [P][block][row]: tile `first + t` of the source into row t.
+template <class F>
+void transform_source(const ConcatView& source, int padding, const Plan<F>& plan, int tile, int t,
                       float* V) {
   const TileGrid& grid = plan.grid;
-  transform_window<kWindow>(source, grid.image(tile), grid.y(tile) - padding,
-                            grid.x(tile) - padding, V + t * plan.row, plan.block * plan.row,
-                            [](const vfloat* d, vfloat* out) { bottom_transform(d, out); });
+  transform_window<F::kWindow, F::kWindow>(source, grid.image(tile), grid.y(tile) - padding,
+                                           grid.x(tile) - padding, V + t * plan.row, plan.position,
+                                           [](const vfloat* d, vfloat* out) { F::bottom(d, out); });
 }
 
-// M [36][tiles][kPanel] (+)= V [36][.. from `t` on][k .. k + channels) * U [36][channels][kPanel],
-// of which the first `Vectors` vectors count. V lies in the L2 cache where the product is complete,
-// in a farther one where it is added to another.
-template <int Vectors, bool Whole, bool Add>
-void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
+// M [P][tiles][kPanel] (+)= V [P][.. from `t` on][k .. k + channels) * U [P][channels][kPanel], of
+// which the first `Vectors` vectors count. V lies in the L2 cache where the product is complete, in
+// a farther one where it is added to another.
+template <int Vectors, bool Whole, bool Add, class F>
+void multiply(const Plan<F>& plan, const float* V, int t, int tiles, int k, int channels,
               const float* U, const FilterBlock& next, float* M) {
   const int step = even_rows(tiles);
-  for (int position = 0; position < kPositions; ++position) {
-    if constexpr (!Whole) prefetch(next, position, kPositions);
-    const float* v = V + (static_cast<std::ptrdiff_t>(position) * plan.block + t) * plan.row + k;
+  for (int position = 0; position < F::kPositions; ++position) {
+    if constexpr (!Whole) prefetch(next, position, F::kPositions);
+    const float* v = V + position * plan.position + t * plan.row + k;
     const float* u = U + position * plan.filter_stride;
-    float* m = M + position * Plan::product_stride(tiles);
+    float* m = M + position * Plan<F>::product_stride(tiles);
     for (int i = 0; i < tiles; i += step) {
       // The next tile, or the first one of the next position.
       const std::ptrdiff_t ahead = i + step < tiles ? step : plan.block - i;
@@ -125,17 +135,22 @@ void multiply(const Plan& plan, const float* V, int t, int tiles, int k, int cha
 }
 
 // All source channels at once, for `columns` <= kPanel columns.
-void multiply_whole(const Plan& plan, const float* V, int tiles, const float* U, int columns,
+template <class F>
+void multiply_whole(const Plan<F>& plan, const float* V, int tiles, const float* U, int columns,
                     float* M) {
-  const auto products = columns <= kLanes ? multiply<1, true, false> : multiply<2, true, false>;
+  const auto products =
+      columns <= kLanes ? multiply<1, true, false, F> : multiply<2, true, false, F>;
   products(plan, V, 0, tiles, 0, plan.K, U, {}, M);
 }
 
 // The source channels [k, k + channels) of the tiles from `t` on.
-void multiply_chunk(const Plan& plan, const float* V, int t, int tiles, int k, int channels,
+template <class F>
+void multiply_chunk(const Plan<F>& plan, const float* V, int t, int tiles, int k, int channels,
                     const float* U, int columns, const FilterBlock& next, float* M) {
-  const auto first = columns <= kLanes ? multiply<1, false, false> : multiply<2, false, false>;
-  const auto further = columns <= kLanes ? multiply<1, false, true> : multiply<2, false, true>;
+  const auto first =
+      columns <= kLanes ? multiply<1, false, false, F> : multiply<2, false, false, F>;
+  const auto further =
+      columns <= kLanes ? multiply<1, false, true, F> : multiply<2, false, true, F>;
   (k == 0 ? first : further)(plan, V, t, tiles, k, channels, U, next, M);
 }
 
@@ -146,13 +161,13 @@ struct Epilogue {
   ReluOfBottom relu_of_bottom;
 };
 
-// Row t of M [36][tiles][kPanel] to tile `tile` of the target, channels [n, n + kPanel).
-template <bool Streamed>
-void transform_products(const Plan& plan, const float* M, int tiles, int t, int tile, int n,
+// Row t of M [P][tiles][kPanel] to tile `tile` of the target, channels [n, n + kPanel).
+template <bool Streamed, class F>
+void transform_products(const Plan<F>& plan, const float* M, int tiles, int t, int tile, int n,
                         const Epilogue& end, View target) {
   const int image = plan.grid.image(tile), y = plan.grid.y(tile), x = plan.grid.x(tile);
   const ConstView& bottom = end.relu_of_bottom.bottom;
-  const int height = min(kTile, target.h - y), width = min(kTile, target.w - x);
+  const int height = min(F::kTile, target.h - y), width = min(F::kTile, target.w - x);
   for (int v = 0; v < kPanel && n + v < target.c; v += kLanes) {
     const int c = n + v, count = min(kLanes, target.c - c);
     vfloat start{};
@@ -162,8 +177,10 @@ void transform_products(const Plan& plan, const float* M, int tiles, int t, int 
     const float* m = M + static_cast<std::ptrdiff_t>(t) * kPanel + v;
     float* origin = target.pixel(image, y, x) + c;
     const float* sign = end.relu_of_bottom.on() ? bottom.pixel(image, y, x) + c : nullptr;
-    transform_2d<kWindow, kTile>(
-        [&](int i, int j) { return load(m + (i * kWindow + j) * Plan::product_stride(tiles)); },
+    transform_2d<F::kWindow, F::kTile>(
+        [&](int i, int j) {
+          return load(m + (i * F::kWindow + j) * Plan<F>::product_stride(tiles));
+        },
         [&](int i, int j, vfloat value) {
           value += start;
           if (end.relu.on) value = value > 0.0f ? value : value * end.relu.negative_slope;
@@ -180,18 +197,18 @@ void transform_products(const Plan& plan, const float* M, int tiles, int t, int 
             store_part(to, value, count);
           }
         },
-        [](const vfloat* products, vfloat* out) { top_transform(products, out); });
+        [](const vfloat* products, vfloat* out) { F::top(products, out); });
   }
 }
 
-template <class FilterView>
+template <class F, class FilterView>
 void correlate_by_tiles(const Context& ctx, const ConcatView& source, int padding,
-                        const FilterView& filter, const Epilogue& end, const Plan& plan,
+                        const FilterView& filter, const Epilogue& end, const Plan<F>& plan,
                         float* workspace, View target) {
-  float* U = workspace;  // [panels][36][K][kPanel]
-  const std::ptrdiff_t panel_floats = kPositions * plan.filter_stride;
+  float* U = workspace;  // [panels][P][K][kPanel]
+  const std::ptrdiff_t panel_floats = F::kPositions * plan.filter_stride;
   const auto finish =
-      worth_streaming(target) ? transform_products<true> : transform_products<false>;
+      worth_streaming(target) ? transform_products<true, F> : transform_products<false, F>;
   const int count = plan.grid.count();
   const int blocks = static_cast<int>(ceil_div(count, plan.block));
   constexpr int kGroup = 16;
@@ -202,8 +219,8 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
     for (int p = 0; p < plan.panels; ++p) {
       for (int g = 0; g < groups; ++g) {
         const int k = g * kGroup;
-        transform_filters(filter, p * kPanel, k, min(k + kGroup, plan.K), plan.filter_stride,
-                          U + p * panel_floats + k * kPanel);
+        transform_filters<F>(filter, p * kPanel, k, min(k + kGroup, plan.K), plan.filter_stride,
+                             U + p * panel_floats + k * kPanel);
       }
     }
     float* V = U + plan.filters + thread_index() * (plan.tiles + plan.products);
@@ -211,13 +228,13 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
 #pragma omp for schedule(dynamic, 1)
     for (int b = 0; b < blocks; ++b) {
       const int first = b * plan.block, tiles = min(plan.block, count - first);
-      touch_windows<kWindow>(source, plan.grid, -padding, first, tiles);
+      touch_windows<F::kWindow>(source, plan.grid, -padding, first, tiles);
       for (int t = 0; t < tiles; ++t) transform_source(source, padding, plan, first + t, t, V);
       for (int p = 0; p < plan.panels; ++p) {
         const int columns = min(kPanel, plan.columns - p * kPanel);
         multiply_whole(plan, V, tiles, U + p * panel_floats, columns, M);
         if (end.relu_of_bottom.on() && p == 0) {  // all channels, in the order of the memory
-          touch_windows<kTile>(end.relu_of_bottom.bottom, plan.grid, 0, first, tiles);
+          touch_windows<F::kTile>(end.relu_of_bottom.bottom, plan.grid, 0, first, tiles);
         }
         for (int t = 0; t < tiles; ++t) {
           finish(plan, M, tiles, t, first + t, p * kPanel, end, target);
@@ -228,15 +245,15 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
   }
 }
 
-template <class FilterView>
+template <class F, class FilterView>
 void correlate_by_channels(const Context& ctx, const ConcatView& source, int padding,
-                           const FilterView& filter, const Epilogue& end, const Plan& plan,
+                           const FilterView& filter, const Epilogue& end, const Plan<F>& plan,
                            float* workspace, View target) {
   float* V = workspace;
   const std::ptrdiff_t panel_filters = plan.filters / plan.group;
   const std::ptrdiff_t panel_products = plan.products / plan.group;
   const auto finish =
-      worth_streaming(target) ? transform_products<true> : transform_products<false>;
+      worth_streaming(target) ? transform_products<true, F> : transform_products<false, F>;
   const int count = plan.grid.count();
 #pragma omp parallel num_threads(ctx.threads)
   {
@@ -246,19 +263,20 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
       const int tiles = min(plan.block, count - first);
 #pragma omp for schedule(dynamic, 8)
       for (int t = 0; t < tiles; ++t) {
-        touch_windows<kWindow>(source, plan.grid, -padding, first + t, 1);
+        touch_windows<F::kWindow>(source, plan.grid, -padding, first + t, 1);
         transform_source(source, padding, plan, first + t, t, V);
       }
 #pragma omp for schedule(dynamic, 1)
       for (int p = 0; p < plan.panels; p += plan.group) {
         const int panels = min(plan.group, plan.panels - p);
-        for (int begin = 0; begin < tiles; begin += kPanelTiles) {
-          const int part = min(kPanelTiles, tiles - begin);
+        const int step = Plan<F>::even(tiles, kPanelTiles);
+        for (int begin = 0; begin < tiles; begin += step) {
+          const int part = min(step, tiles - begin);
           for (int k = 0; k < plan.K; k += plan.chunk) {
             const int channels = min(plan.chunk, plan.K - k);
             for (int g = 0; g < panels; ++g) {
-              transform_filters(filter, (p + g) * kPanel, k, k + channels, plan.filter_stride,
-                                U + g * panel_filters);
+              transform_filters<F>(filter, (p + g) * kPanel, k, k + channels, plan.filter_stride,
+                                   U + g * panel_filters);
             }
             const bool last = k + channels == plan.K;
             const int next_k = last ? 0 : k + channels;
@@ -284,38 +302,59 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
   }
 }
 
+template <class F, class FilterView>
+void correlate_with(const Context& ctx, const ConcatView& source, int padding,
+                    const FilterView& filter, const Epilogue& end, float* workspace, View target) {
+  const Plan<F> plan(target.n, target.h, target.w, filter.channels(), filter.columns(),
+                     FilterView::in_order);
+  const auto cut =
+      plan.by_tiles ? correlate_by_tiles<F, FilterView> : correlate_by_channels<F, FilterView>;
+  cut(ctx, source, padding, filter, end, plan, workspace, target);
+}
+
+// The work on the filters, as much as on so many tiles.
+constexpr int kFilterTiles = 8;
+
 template <class FilterView>
 void correlate(const Context& ctx, const ConcatView& source, int padding, const FilterView& filter,
-               const Epilogue& end, float* workspace, View target) {
-  const Plan plan(target.n, target.h, target.w, filter.channels(), filter.columns(),
-                  FilterView::in_order);
-  const auto cut =
-      plan.by_tiles ? correlate_by_tiles<FilterView> : correlate_by_channels<FilterView>;
-  cut(ctx, source, padding, filter, end, plan, workspace, target);
+               const Epilogue& end, Algorithm algorithm, float* workspace, View target) {
+  const auto with = takes_large_tiles(algorithm, target.n, target.h, target.w, kFilterTiles)
+                        ? correlate_with<F6, FilterView>
+                        : correlate_with<F4, FilterView>;
+  with(ctx, source, padding, filter, end, workspace, target);
 }
 
 }  // namespace
 
 void forward(const Context& ctx, const ConcatView& bottom, ConstFilter weight, ConstSpan bias,
-             FusedRelu relu, float* workspace, View top) {
-  correlate(ctx, bottom, 0, ForwardFilter{weight}, {bias.data, relu, {}}, workspace, top);
+             FusedRelu relu, Algorithm algorithm, float* workspace, View top) {
+  correlate(ctx, bottom, 0, ForwardFilter{weight}, {bias.data, relu, {}}, algorithm, workspace,
+            top);
 }
 
 void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
-                   const ReluOfBottom& relu, float* workspace, View bottom_diff) {
-  correlate(ctx, top_diff, 2, FlippedFilter{weight}, {nullptr, {}, relu}, workspace, bottom_diff);
+                   const ReluOfBottom& relu, Algorithm algorithm, float* workspace,
+                   View bottom_diff) {
+  correlate(ctx, top_diff, 2, FlippedFilter{weight}, {nullptr, {}, relu}, algorithm, workspace,
+            bottom_diff);
 }
 
-std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass) {
+std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass,
+                         Algorithm algorithm) {
+  const auto of = [&](int h, int w, int k, int n, bool in_order) {
+    return takes_large_tiles(algorithm, s.n, h, w, kFilterTiles)
+               ? Plan<F6>(s.n, h, w, k, n, in_order).workspace(ctx.threads)
+               : Plan<F4>(s.n, h, w, k, n, in_order).workspace(ctx.threads);
+  };
   switch (pass) {
     case Pass::kForward:
-      return Plan(s.n, s.ih - 2, s.iw - 2, s.ic, s.oc, true).workspace(ctx.threads);
+      return of(s.ih - 2, s.iw - 2, s.ic, s.oc, true);
     case Pass::kBackwardData:
-      return Plan(s.n, s.ih, s.iw, s.oc, s.ic, false).workspace(ctx.threads);
+      return of(s.ih, s.iw, s.oc, s.ic, false);
     case Pass::kBackwardWeights:
       break;
   }
-  return backward_weights_workspace(ctx, s);
+  return backward_weights_workspace(ctx, s, algorithm);
 }
 
 }  // namespace unet::cpu::UNET_ISA::winograd

@@ -93,19 +93,19 @@ struct FlippedFilter {
 // many of them in the cache at once would fall into the same sets.
 constexpr int kRowsAhead = 4;
 
-// U [36][end - begin][kPanel], positions `stride` apart: the columns [n, n + kPanel) of the rows
-// [begin, end) of the filters.
-template <class FilterView>
+// U [F::kPositions][end - begin][kPanel], positions `stride` apart: the columns [n, n + kPanel) of
+// the rows [begin, end) of the filters.
+template <class F, class FilterView>
 void transform_filters(const FilterView& filter, int n, int begin, int end, std::ptrdiff_t stride,
                        float* U) {
   const int count = min(kPanel, filter.columns() - n);
   const auto transform = [&](int k, const auto& tap_of) {
     for (int v = 0; v < kPanel; v += kLanes) {
       float* to = U + static_cast<std::ptrdiff_t>(k - begin) * kPanel + v;
-      transform_2d<3, kWindow>(
+      transform_2d<3, F::kWindow>(
           [&](int i, int j) { return load(tap_of(i * 3 + j) + v); },
-          [&](int i, int j, vfloat value) { store(to + (i * kWindow + j) * stride, value); },
-          [](const vfloat* g, vfloat* out) { filter_transform(g, out); });
+          [&](int i, int j, vfloat value) { store(to + (i * F::kWindow + j) * stride, value); },
+          [](const vfloat* g, vfloat* out) { F::filter(g, out); });
     }
   };
   if constexpr (FilterView::in_order) {

@@ -29,6 +29,7 @@ constexpr int kBlocks = 2;                        // blocks that a slab has at l
 
 enum class Cut { kSplits, kPositions, kSlabs };
 
+template <class F>
 struct WeightsPlan {
   int IC, OC;
   TileGrid grid;
@@ -39,10 +40,11 @@ struct WeightsPlan {
   int block_rows = 0;                     // input channels of a block of S
   int s_row;                              // floats of a row of S
   std::ptrdiff_t v_row, d_row;            // floats of a row of V, D
+  std::ptrdiff_t v_position, d_position;  // from one position of V, D to the next
   std::ptrdiff_t v_size, d_size, s_size;  // floats of V, D, S (slabs: of one thread's block of S)
 
   WeightsPlan(const Conv3x3Shape& shape, int threads)
-      : IC(shape.ic), OC(shape.oc), grid(shape.n, shape.ih - 2, shape.iw - 2) {
+      : IC(shape.ic), OC(shape.oc), grid(F::kTile, shape.n, shape.ih - 2, shape.iw - 2) {
     s_row = static_cast<int>(round_up(OC, kLanes));
     d_row = row_length(OC);
     const std::ptrdiff_t column_blocks = ceil_div(OC, kBlockPanels * kPanel);
@@ -57,8 +59,10 @@ struct WeightsPlan {
       }
     }
     v_row = row_length(slab);
-    v_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * v_row;
-    d_size = static_cast<std::ptrdiff_t>(kPositions) * chunk * d_row;
+    v_position = position_length(chunk * v_row);
+    d_position = position_length(chunk * d_row);
+    v_size = F::kPositions * v_position;
+    d_size = F::kPositions * d_position;
   }
 
   std::ptrdiff_t workspace(int threads) const {
@@ -77,10 +81,10 @@ struct WeightsPlan {
  private:
   // V of some channels and D.
   std::ptrdiff_t floats_with(int channels, int tiles) const {
-    return static_cast<std::ptrdiff_t>(kPositions) * tiles * (row_length(channels) + d_row);
+    return static_cast<std::ptrdiff_t>(F::kPositions) * tiles * (row_length(channels) + d_row);
   }
   std::ptrdiff_t sums_of(int channels) const {
-    return static_cast<std::ptrdiff_t>(kPositions) * channels * round_up(OC, kLanes);
+    return static_cast<std::ptrdiff_t>(F::kPositions) * channels * round_up(OC, kLanes);
   }
   // The channels cut into slabs of about `size` that are nearly equal.
   void cut_channels(std::ptrdiff_t size) {
@@ -101,12 +105,12 @@ struct WeightsPlan {
   void cut_slabs(std::ptrdiff_t column_blocks, int threads) {
     cut = Cut::kSlabs;
     chunk = grid.count();
-    const auto fit = kSlabFloats / (static_cast<std::ptrdiff_t>(kPositions) * chunk);
+    const auto fit = kSlabFloats / (static_cast<std::ptrdiff_t>(F::kPositions) * chunk);
     cut_channels(max<std::ptrdiff_t>(1, (fit - 16) / kSlabRows) * kSlabRows);
     const auto blocks = max(ceil_div(slab, kBlockRows), ceil_div(kBlocks * threads, column_blocks));
     block_rows = static_cast<int>(max<std::ptrdiff_t>(ceil_div(slab, blocks), kRows));
     s_row = kBlockPanels * kPanel;
-    s_size = static_cast<std::ptrdiff_t>(kPositions) * block_rows * s_row;
+    s_size = static_cast<std::ptrdiff_t>(F::kPositions) * block_rows * s_row;
   }
 
   void cut_positions() {

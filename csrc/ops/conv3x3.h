@@ -16,12 +16,14 @@
 // Source    Caffe conv_layer.cpp (cross-correlation: the kernel is not flipped)
 //
 // Algorithms. kDirect sums taps and channels in one fixed order per element, so a result depends
-// neither on threads nor on where a tile lies in an image. kWinograd, F(4x4,3x3), needs a quarter
-// of the multiplications, costs about 1e-5 of the largest magnitude in accuracy, and depends on
-// the position within a 4x4 grid. kAuto takes kWinograd where there are channels enough for it to
-// pay. All of them give the same bits for any number of threads. A GPU has products of matrices
-// alone (cuda/conv3x3.cu), in the arithmetic of ctx.math: kDirect keeps its promise there, the
-// other two may split the sum of a layer with few tiles, by shape and device.
+// neither on threads nor on where a tile lies in an image. Winograd's minimal filtering in tiles of
+// 4x4 pixels, kWinograd4x4, needs a quarter of the multiplications and costs about 1e-5 of the
+// largest magnitude in accuracy; in tiles of 6x6, kWinograd6x6, a fifth and 2e-5. Both depend on
+// the position within the grid of tiles. kWinograd takes the size that is faster for the shape;
+// kAuto does so where there are channels enough for it to pay. All of them give the same bits for
+// any number of threads. A GPU has products of matrices alone (cuda/conv3x3.cu), in the arithmetic
+// of ctx.math: kDirect keeps its promise there, the others may split the sum of a layer with few
+// tiles, by shape and device.
 #pragma once
 
 #include "core/activation.h"
@@ -30,7 +32,7 @@
 
 namespace unet {
 
-enum class Algorithm { kAuto, kDirect, kWinograd };
+enum class Algorithm { kAuto, kDirect, kWinograd, kWinograd4x4, kWinograd6x6 };
 
 struct Conv3x3Shape {
   int n, ic, ih, iw, oc;

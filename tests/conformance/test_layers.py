@@ -14,7 +14,7 @@ import unet_native as caffe
 from conformance.cases import arrays_of, parametrize, relative_error
 from unet_native import ops
 
-TOLERANCES = {"direct": 1e-5, "auto": 1e-4}
+TOLERANCES = {"direct": 1e-5, "auto": 1e-4, "winograd-4x4": 1e-4, "winograd-6x6": 1e-4}
 # A saturated softmax is ill-conditioned in float32: its diff is compared absolutely.
 SOFTMAX_DIFF = 1e-6
 
