@@ -107,8 +107,9 @@ def main() -> None:
             "of neighbouring turns.",
             "\n".join(f"- {sentence}" for sentence in judged),
             "Small tiles and narrow networks are bound by memory: a small tile streams all "
-            "weights, transformed they are four times as many, for few pixels; a network of width "
-            "16 moves a quarter of the activations of width 64 for a sixteenth of the operations.",
+            "weights, transformed they are four or seven times as many, for few pixels; a network "
+            "of width 16 moves a quarter of the activations of width 64 for a sixteenth of the "
+            "operations.",
         ],
         ["mode", "tile", "width", "threads", "median ms", "GFLOP/s", "share"],
         rows,

@@ -69,7 +69,6 @@ ALGORITHMS = ["direct", "winograd-4x4", "winograd-6x6"]
 # Relative to the largest magnitude. The direct sums are as good as float32 additions of this
 # length; Winograd's transforms lose an order of magnitude, with larger tiles twice as much.
 TOLERANCE = {"direct": 4e-6, "winograd-4x4": 4e-5, "winograd-6x6": 8e-5}
-TOLERANCE["winograd"] = TOLERANCE["winograd-6x6"]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -79,20 +78,39 @@ def test_values(shape, algorithm, on_threads):
     CONV3X3.check(shape, results, TOLERANCE[algorithm])
 
 
+@pytest.mark.parametrize("tile", [4, 6])
 @pytest.mark.parametrize("tile_rows", [2, 5, 8])
 @pytest.mark.parametrize("isa_of_cpu", instruction_sets())
-def test_wide_layers_on_small_images(isa_of_cpu, tile_rows):
+def test_wide_layers_on_small_images(isa_of_cpu, tile_rows, tile):
     """4, 30 and 64 tiles are transformed for four panels of filters at a time, for two and for one;
     neither the panels nor the channels are whole such groups."""
-    shape = (1, 300, 4 * tile_rows + 1, 4 * (tile_rows + tile_rows % 2), 292)
+    algorithm = f"winograd-{tile}x{tile}"
+    shape = (1, 300, tile * tile_rows + 1, tile * (tile_rows + tile_rows % 2), 292)
     blobs = operands(shape)
     context = context_of(isa_of_cpu, threads=2)
-    options = {"algorithm": "winograd", "context": context}
+    options = {"algorithm": algorithm, "context": context}
     top = ops.conv3x3_forward(*blobs[:3], **options)
-    assert_close(top, reference.conv_forward(*blobs[:3]), TOLERANCE["winograd"])
+    assert_close(top, reference.conv_forward(*blobs[:3]), TOLERANCE[algorithm])
     bottom_diff = ops.conv3x3_backward_data(blobs[3], blobs[1], **options)
     expected = reference.conv_backward_data(blobs[3], blobs[1])
-    assert_close(bottom_diff, expected, TOLERANCE["winograd"])
+    assert_close(bottom_diff, expected, TOLERANCE[algorithm])
+
+
+@pytest.mark.parametrize("pass_", ["forward", "backward_data", "backward_weights"])
+@pytest.mark.parametrize(("size", "same_as"), [(16, "winograd-4x4"), (24, "winograd-6x6")])
+def test_the_size_of_tiles_follows_from_the_shape(size, same_as, pass_):
+    """Outputs of 16 pixels are whole 4x4 tiles, those of 24 are large enough for 6x6."""
+    side = size if pass_ == "backward_data" else size + 2
+    bottom, weight, bias, top_diff = operands((1, 20, side, side, 24))
+    run = {
+        "forward": partial(ops.conv3x3_forward, bottom, weight, bias),
+        "backward_data": partial(ops.conv3x3_backward_data, top_diff, weight),
+        "backward_weights": lambda **how: ops.conv3x3_backward_weights(bottom, top_diff, **how)[0],
+    }[pass_]
+    chosen = run(algorithm="winograd")
+    np.testing.assert_array_equal(chosen, run(algorithm=same_as))
+    other = {"winograd-4x4": "winograd-6x6", "winograd-6x6": "winograd-4x4"}[same_as]
+    assert (chosen != run(algorithm=other)).any()
 
 
 @pytest.mark.parametrize("shape", FEW_INPUTS, ids=shape_id)
@@ -219,16 +237,18 @@ def test_gradient(shape, algorithm):
     check_gradient(lambda b: objective(bottom, weight, b), bias, bias_diff, **options)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
 @pytest.mark.parametrize(
     "shape",
     [
-        (1, 600, 98, 97, 512),  # V and D of so many tiles in two chunks, S of them in two slabs
-        (1, 512, 13, 12, 512),  # blocks of S finished one by one
-        (1, 256, 60, 62, 128),  # partial sums of the tiles
+        (1, 512, 38, 35, 496),  # many blocks of channels, each of all tiles
+        (1, 300, 60, 62, 130),  # blocks that are not equal
+        (1, 256, 92, 94, 128),  # two blocks, of parts of the tiles
+        (3, 24, 130, 70, 20),  # one block, of parts that begin within a row of tiles
     ],
-    ids=["positions", "slabs", "splits"],
+    ids=shape_id,
 )
-def test_each_cut_of_backward_weights(shape):
+def test_each_cut_of_backward_weights(shape, algorithm):
     """Also of large diffs, which are stored past the caches."""
     n, ic, ih, iw, oc = shape
     rng = np.random.default_rng(4)
@@ -236,18 +256,19 @@ def test_each_cut_of_backward_weights(shape):
     for array in (bottom, top_diff):
         array[...] = rng.standard_normal(array.shape, np.float32)
     expected, expected_bias = ops.conv3x3_backward_weights(bottom, top_diff, algorithm="direct")
+    tolerance = TOLERANCE[algorithm]
     first = None
     for threads in (1, 2, 9):
-        how = {"algorithm": "winograd", "context": Context(threads=threads)}
+        how = {"algorithm": algorithm, "context": Context(threads=threads)}
         weight_diff, bias_diff = ops.conv3x3_backward_weights(bottom, top_diff, **how)
-        assert_close(weight_diff, expected.astype(np.float64), TOLERANCE["winograd"])
-        assert_close(bias_diff, expected_bias.astype(np.float64), TOLERANCE["winograd"])
+        assert_close(weight_diff, expected.astype(np.float64), tolerance)
+        assert_close(bias_diff, expected_bias.astype(np.float64), tolerance)
         first = first or (weight_diff.tobytes(), bias_diff.tobytes())
         assert (weight_diff.tobytes(), bias_diff.tobytes()) == first
     twice, twice_bias = weight_diff.copy(order="K"), bias_diff.copy()
     ops.conv3x3_backward_weights(bottom, top_diff, weight_diff=twice, bias_diff=twice_bias, **how)
-    assert_close(twice, 2 * expected.astype(np.float64), TOLERANCE["winograd"])
-    assert_close(twice_bias, 2 * expected_bias.astype(np.float64), TOLERANCE["winograd"])
+    assert_close(twice, 2 * expected.astype(np.float64), tolerance)
+    assert_close(twice_bias, 2 * expected_bias.astype(np.float64), tolerance)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -95,9 +95,8 @@ template <class F>
 void transform_source(const ConcatView& source, int padding, const Plan<F>& plan, int tile, int t,
                       float* V) {
   const TileGrid& grid = plan.grid;
-  transform_window<F::kWindow, F::kWindow>(source, grid.image(tile), grid.y(tile) - padding,
-                                           grid.x(tile) - padding, V + t * plan.row, plan.position,
-                                           [](const vfloat* d, vfloat* out) { F::bottom(d, out); });
+  transform_window<F>(source, grid.image(tile), grid.y(tile) - padding, grid.x(tile) - padding,
+                      V + t * plan.row, plan.position);
 }
 
 // M [P][tiles][kPanel] (+)= V [P][.. from `t` on][k .. k + channels) * U [P][channels][kPanel], of
@@ -312,13 +311,10 @@ void correlate_with(const Context& ctx, const ConcatView& source, int padding,
   cut(ctx, source, padding, filter, end, plan, workspace, target);
 }
 
-// The work on the filters, as much as on so many tiles.
-constexpr int kFilterTiles = 8;
-
 template <class FilterView>
 void correlate(const Context& ctx, const ConcatView& source, int padding, const FilterView& filter,
                const Epilogue& end, Algorithm algorithm, float* workspace, View target) {
-  const auto with = takes_large_tiles(algorithm, target.n, target.h, target.w, kFilterTiles)
+  const auto with = takes_large_tiles(algorithm, target.n, target.h, target.w)
                         ? correlate_with<F6, FilterView>
                         : correlate_with<F4, FilterView>;
   with(ctx, source, padding, filter, end, workspace, target);
@@ -342,7 +338,7 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
 std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass,
                          Algorithm algorithm) {
   const auto of = [&](int h, int w, int k, int n, bool in_order) {
-    return takes_large_tiles(algorithm, s.n, h, w, kFilterTiles)
+    return takes_large_tiles(algorithm, s.n, h, w)
                ? Plan<F6>(s.n, h, w, k, n, in_order).workspace(ctx.threads)
                : Plan<F4>(s.n, h, w, k, n, in_order).workspace(ctx.threads);
   };

@@ -196,18 +196,6 @@ template <int Vectors, int M>
   }
 }
 
-// The same, while K cache lines, `stride` floats apart from `next` on, are fetched.
-template <int Vectors, int M>
-[[gnu::always_inline]] inline void outer_vectors(std::ptrdiff_t K, const float* a,
-                                                 std::ptrdiff_t lda, const float* b,
-                                                 std::ptrdiff_t ldb, int second, const float* next,
-                                                 std::ptrdiff_t stride, Accumulators<M>& acc) {
-  for (std::ptrdiff_t k = 0; k < K; ++k, a += lda, b += ldb, next += stride) {
-    __builtin_prefetch(next);
-    outer_vectors<Vectors>(1, a, lda, b, ldb, second, acc);
-  }
-}
-
 // `columns` <= kPanel columns of b count.
 template <int M>
 [[gnu::always_inline]] inline void outer_kernel(std::ptrdiff_t K, const float* a,

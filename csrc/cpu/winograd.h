@@ -60,13 +60,14 @@ struct TileGrid {
 
 // Whether n images of h x w are cut into the tiles of F6. Their products are fewer by a fifth than
 // those of F4 where no tile sticks out; what has to be done for each position whatever the number
-// of tiles (filters or their sums), as much as the products of `extra` tiles, is more.
-[[maybe_unused]] inline bool takes_large_tiles(Algorithm algorithm, int n, int h, int w,
-                                               int extra) {
+// of tiles, with filters or their sums, is more: as much as the products of some tiles (measured at
+// 18 to 64 pixels, where the two sizes meet).
+constexpr int kExtraTiles = 8;
+[[maybe_unused]] inline bool takes_large_tiles(Algorithm algorithm, int n, int h, int w) {
   if (algorithm == Algorithm::kWinograd4x4) return false;
   if (algorithm == Algorithm::kWinograd6x6) return true;
   const auto cost = [&](int positions, int tile) {
-    return static_cast<std::ptrdiff_t>(positions) * (TileGrid(tile, n, h, w).count() + extra);
+    return static_cast<std::ptrdiff_t>(positions) * (TileGrid(tile, n, h, w).count() + kExtraTiles);
   };
   return cost(F6::kPositions, F6::kTile) < cost(F4::kPositions, F4::kTile);
 }
@@ -102,42 +103,41 @@ inline void touch_windows(const ConcatView& views, const TileGrid& grid, int off
   }
 }
 
-// Transforms the In x In window of `view` at (y, x) of image n, zero where it leaves the image, for
-// all channels: to[position * position_stride + c], c < round_up(view.c, kLanes).
-template <int In, int Window, class Transform>
+// Transforms the window of `view` at (y, x) of image n, zero where it leaves the image, for all
+// channels: to[position * position_stride + c], c < round_up(view.c, kLanes).
+template <class F>
 [[gnu::always_inline]] inline void transform_window(ConstView view, int n, int y, int x, float* to,
-                                                    std::ptrdiff_t position_stride,
-                                                    const Transform& transform) {
-  const bool inside = y >= 0 && x >= 0 && y + In <= view.h && x + In <= view.w;
+                                                    std::ptrdiff_t position_stride) {
+  const bool inside = y >= 0 && x >= 0 && y + F::kWindow <= view.h && x + F::kWindow <= view.w;
+  const auto bottom = [](const vfloat* d, vfloat* out) { F::bottom(d, out); };
   for (int c = 0; c < view.c; c += kLanes) {
     const int count = min(kLanes, view.c - c);
     const auto write = [&](int i, int j, vfloat value) {
-      store(to + (i * Window + j) * position_stride + c, value);
+      store(to + (i * F::kWindow + j) * position_stride + c, value);
     };
     if (inside && count == kLanes) {
       const float* origin = view.pixel(n, y, x) + c;
-      transform_2d<In, Window>(
+      transform_2d<F::kWindow, F::kWindow>(
           [&](int i, int j) { return load(origin + i * view.row_stride + j * view.pixel_stride); },
-          write, transform);
+          write, bottom);
     } else {
-      transform_2d<In, Window>(
+      transform_2d<F::kWindow, F::kWindow>(
           [&](int i, int j) {
             if (y + i < 0 || y + i >= view.h || x + j < 0 || x + j >= view.w) return vfloat{};
             const float* from = view.pixel(n, y + i, x + j) + c;
             return count == kLanes ? load(from) : load_part(from, count);
           },
-          write, transform);
+          write, bottom);
     }
   }
 }
 
 // The same for the channels of all parts. What a part is filled up with, the next one overwrites.
-template <int In, int Window, class Transform>
+template <class F>
 [[gnu::always_inline]] inline void transform_window(const ConcatView& views, int n, int y, int x,
-                                                    float* to, std::ptrdiff_t position_stride,
-                                                    const Transform& transform) {
+                                                    float* to, std::ptrdiff_t position_stride) {
   for (int p = 0; p < views.parts; ++p) {
-    transform_window<In, Window>(views.part[p], n, y, x, to, position_stride, transform);
+    transform_window<F>(views.part[p], n, y, x, to, position_stride);
     to += views.part[p].c;
   }
 }
