@@ -35,8 +35,11 @@ constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
 constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
 constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
-constexpr int kMostGroup = 4;   // panels of them at a time, then with as many fewer channels
-constexpr int kGap = 16;        // floats between positions, lest all fall into one cache set
+constexpr int kGroupPositions = 144;  // of the panels taken together, with as many fewer channels
+// The work on the filters of a position, in the products of so many tiles: measured at 18 to 64
+// pixels, where the two sizes of tiles meet.
+constexpr int kFilterTiles = 5;
+constexpr int kGap = 16;  // floats between positions, lest all fall into one cache set
 
 // The shape of one correlation and how it is cut.
 template <class F>
@@ -74,7 +77,10 @@ struct Plan {
     } else {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
       block = even(grid.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
-      while (in_order && group < kMostGroup && 2 * group * grid.count() <= kPanelTiles) group *= 2;
+      const auto fits = [&](int panels) {
+        return panels * kPositions <= kGroupPositions && panels * grid.count() <= kPanelTiles;
+      };
+      while (in_order && fits(2 * group)) group *= 2;
       chunk = kChannels / group;
       filter_stride = chunk * kPanel + kGap;
       filters = group * kPositions * filter_stride;
@@ -314,7 +320,7 @@ void correlate_with(const Context& ctx, const ConcatView& source, int padding,
 template <class FilterView>
 void correlate(const Context& ctx, const ConcatView& source, int padding, const FilterView& filter,
                const Epilogue& end, Algorithm algorithm, float* workspace, View target) {
-  const auto with = takes_large_tiles(algorithm, target.n, target.h, target.w)
+  const auto with = takes_large_tiles(algorithm, target.n, target.h, target.w, kFilterTiles)
                         ? correlate_with<F6, FilterView>
                         : correlate_with<F4, FilterView>;
   with(ctx, source, padding, filter, end, workspace, target);
@@ -338,7 +344,7 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
 std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass,
                          Algorithm algorithm) {
   const auto of = [&](int h, int w, int k, int n, bool in_order) {
-    return takes_large_tiles(algorithm, s.n, h, w)
+    return takes_large_tiles(algorithm, s.n, h, w, kFilterTiles)
                ? Plan<F6>(s.n, h, w, k, n, in_order).workspace(ctx.threads)
                : Plan<F4>(s.n, h, w, k, n, in_order).workspace(ctx.threads);
   };

@@ -34,6 +34,10 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
+// The work on the sums of a position, in the products of so many tiles: measured at 18 to 64
+// pixels, where the two sizes of tiles meet.
+constexpr int kSumTiles = 8;
+
 // H [Out rows][width][pixel_stride]: the columns of `width` pixels of `view` from (y, x) on, zero
 // outside of it, transformed.
 template <int In, int Out, class Transform>
@@ -327,7 +331,7 @@ void backward_with(const Context& ctx, const ConcatView& bottom, ConstView top_d
 void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
                       Algorithm algorithm, bool accumulate, float* workspace, Filter weight_diff,
                       Span bias_diff) {
-  const auto with = takes_large_tiles(algorithm, top_diff.n, top_diff.h, top_diff.w)
+  const auto with = takes_large_tiles(algorithm, top_diff.n, top_diff.h, top_diff.w, kSumTiles)
                         ? backward_with<F6>
                         : backward_with<F4>;
   with(ctx, bottom, top_diff, accumulate, workspace, weight_diff, bias_diff);
@@ -335,7 +339,7 @@ void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView to
 
 std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape,
                                           Algorithm algorithm) {
-  return takes_large_tiles(algorithm, shape.n, shape.ih - 2, shape.iw - 2)
+  return takes_large_tiles(algorithm, shape.n, shape.ih - 2, shape.iw - 2, kSumTiles)
              ? WeightsPlan<F6>(shape).workspace(ctx.threads)
              : WeightsPlan<F4>(shape).workspace(ctx.threads);
 }

@@ -60,14 +60,13 @@ struct TileGrid {
 
 // Whether n images of h x w are cut into the tiles of F6. Their products are fewer by a fifth than
 // those of F4 where no tile sticks out; what has to be done for each position whatever the number
-// of tiles, with filters or their sums, is more: as much as the products of some tiles (measured at
-// 18 to 64 pixels, where the two sizes meet).
-constexpr int kExtraTiles = 8;
-[[maybe_unused]] inline bool takes_large_tiles(Algorithm algorithm, int n, int h, int w) {
+// of tiles, with filters or their sums, as much as the products of `extra` tiles, is more.
+[[maybe_unused]] inline bool takes_large_tiles(Algorithm algorithm, int n, int h, int w,
+                                               int extra) {
   if (algorithm == Algorithm::kWinograd4x4) return false;
   if (algorithm == Algorithm::kWinograd6x6) return true;
   const auto cost = [&](int positions, int tile) {
-    return static_cast<std::ptrdiff_t>(positions) * (TileGrid(tile, n, h, w).count() + kExtraTiles);
+    return static_cast<std::ptrdiff_t>(positions) * (TileGrid(tile, n, h, w).count() + extra);
   };
   return cost(F6::kPositions, F6::kTile) < cost(F4::kPositions, F4::kTile);
 }
