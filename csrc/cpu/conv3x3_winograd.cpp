@@ -33,6 +33,7 @@ constexpr std::ptrdiff_t kMaxFilterFloats = 9 << 19;  // transformed filters kep
 constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
 constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut by tiles: 448 KB
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
+constexpr int kFewRounds = 8;                         // of blocks, that threads begin together
 constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
 constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
 constexpr int kGroupPositions = 144;  // of the panels taken together, with as many fewer channels
@@ -63,7 +64,7 @@ struct Plan {
   }
 
   // in_order: whether the filters of neighbouring columns are neighbours in memory.
-  Plan(int images, int target_h, int target_w, int k, int n, bool in_order)
+  Plan(int threads, int images, int target_h, int target_w, int k, int n, bool in_order)
       : K(k), columns(n), grid(F::kTile, images, target_h, target_w) {
     panels = static_cast<int>(ceil_div(n, kPanel));
     row = row_length(k);
@@ -72,6 +73,9 @@ struct Plan {
     if (by_tiles) {
       const auto fit = kBlockFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(max<std::ptrdiff_t>(kRows, min<std::ptrdiff_t>(fit, kMaxBlock)));
+      // Of few blocks, as many for each thread.
+      const int rounds = static_cast<int>(ceil_div(ceil_div(grid.count(), block), threads));
+      if (rounds <= kFewRounds) block = static_cast<int>(ceil_div(grid.count(), rounds * threads));
       filters = kPositions * filter_stride * panels;
       products = kPositions * product_stride(block);
     } else {
@@ -310,7 +314,7 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
 template <class F, class FilterView>
 void correlate_with(const Context& ctx, const ConcatView& source, int padding,
                     const FilterView& filter, const Epilogue& end, float* workspace, View target) {
-  const Plan<F> plan(target.n, target.h, target.w, filter.channels(), filter.columns(),
+  const Plan<F> plan(ctx.threads, target.n, target.h, target.w, filter.channels(), filter.columns(),
                      FilterView::in_order);
   const auto cut =
       plan.by_tiles ? correlate_by_tiles<F, FilterView> : correlate_by_channels<F, FilterView>;
@@ -345,8 +349,8 @@ std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass,
                          Algorithm algorithm) {
   const auto of = [&](int h, int w, int k, int n, bool in_order) {
     return takes_large_tiles(algorithm, s.n, h, w, kFilterTiles)
-               ? Plan<F6>(s.n, h, w, k, n, in_order).workspace(ctx.threads)
-               : Plan<F4>(s.n, h, w, k, n, in_order).workspace(ctx.threads);
+               ? Plan<F6>(ctx.threads, s.n, h, w, k, n, in_order).workspace(ctx.threads)
+               : Plan<F4>(ctx.threads, s.n, h, w, k, n, in_order).workspace(ctx.threads);
   };
   switch (pass) {
     case Pass::kForward:

@@ -11,8 +11,10 @@ namespace {
 
 constexpr int kBlockChannels = 128;               // most channels of a block, on either side
 constexpr std::ptrdiff_t kRowFloats = 128 << 10;  // V and D of a chunk: 512 KB, beside 512 KB of S
-constexpr int kPieces = 16;                       // of work, at least, where there are tiles enough
-constexpr std::ptrdiff_t kSumFloats = 7 << 20;    // T of all splits together: 29 MB
+constexpr int kPieces = 8;                        // of work, at least, where there are tiles enough
+constexpr int kFewPieces = 4;             // that few tiles are cut into, with smaller chunks
+constexpr std::ptrdiff_t kFewTiles = 24;  // in a chunk, at least: all sums are transformed for each
+constexpr std::ptrdiff_t kSumFloats = 7 << 20;  // T of all splits together: 29 MB
 
 template <class F>
 struct WeightsPlan {
@@ -40,7 +42,9 @@ struct WeightsPlan {
     v_tile = row_length(inputs);
     d_tile = row_length(outputs);
     const auto fit = kRowFloats / (F::kWindow * (v_tile + d_tile));
-    chunk = static_cast<int>(ceil_div(grid.count(), ceil_div(grid.count(), fit)));
+    const auto share =
+        max<std::ptrdiff_t>(kFewTiles, ceil_div(grid.count() * blocks(), kFewPieces));
+    chunk = static_cast<int>(ceil_div(grid.count(), ceil_div(grid.count(), min(fit, share))));
     const int runs = 2 + chunk / grid.columns;
     h_bottom = position_length((chunk * F::kTile + 2 * runs) * h_inputs);
     h_top_diff = position_length(chunk * F::kTile * h_outputs);
