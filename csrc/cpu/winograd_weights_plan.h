@@ -11,8 +11,10 @@ namespace {
 
 constexpr int kBlockChannels = 128;               // most channels of a block, on either side
 constexpr std::ptrdiff_t kRowFloats = 128 << 10;  // V and D of a chunk: 512 KB, beside 512 KB of S
-constexpr int kPieces = 8;                        // of work, at least, where there are tiles enough
-constexpr int kFewPieces = 4;             // that few tiles are cut into, with smaller chunks
+constexpr std::ptrdiff_t kPieces = 8;             // of work, at least, where there are tiles enough
+constexpr std::ptrdiff_t kTilesOfPieces = 4096;   // of which there may be as many again
+constexpr std::ptrdiff_t kMostPieces = 32;
+constexpr std::ptrdiff_t kFewPieces = 4;  // that few tiles are cut into, with smaller chunks
 constexpr std::ptrdiff_t kFewTiles = 24;  // in a chunk, at least: all sums are transformed for each
 constexpr std::ptrdiff_t kSumFloats = 7 << 20;  // T of all splits together: 29 MB
 
@@ -41,21 +43,15 @@ struct WeightsPlan {
     h_outputs = round_up(outputs, kLine);
     v_tile = row_length(inputs);
     d_tile = row_length(outputs);
-    const auto fit = kRowFloats / (F::kWindow * (v_tile + d_tile));
-    const auto share =
-        max<std::ptrdiff_t>(kFewTiles, ceil_div(grid.count() * blocks(), kFewPieces));
-    chunk = static_cast<int>(ceil_div(grid.count(), ceil_div(grid.count(), min(fit, share))));
+    s_row = round_up(outputs, kLanes);
+    s_position = position_length(inputs * s_row);
+    t_size = t_bias() + s_row;
+    cut_tiles();
     const int runs = 2 + chunk / grid.columns;
     h_bottom = position_length((chunk * F::kTile + 2 * runs) * h_inputs);
     h_top_diff = position_length(chunk * F::kTile * h_outputs);
     v_position = position_length(chunk * v_tile);
     d_position = position_length(chunk * d_tile);
-    s_row = round_up(outputs, kLanes);
-    s_position = position_length(inputs * s_row);
-    t_size = t_bias() + s_row;
-    const auto most = min<std::ptrdiff_t>(kSumFloats / (blocks() * t_size), grid.count() / chunk);
-    splits =
-        static_cast<int>(max<std::ptrdiff_t>(1, min<std::ptrdiff_t>(kPieces / blocks(), most)));
   }
 
   int blocks() const { return input_blocks * output_blocks; }
@@ -82,6 +78,17 @@ struct WeightsPlan {
   }
 
  private:
+  // Splits of whole chunks that are nearly equal.
+  void cut_tiles() {
+    const std::ptrdiff_t tiles = grid.count();
+    const auto share = max(kFewTiles, ceil_div(tiles * blocks(), kFewPieces));
+    const auto most = min(share, kRowFloats / (F::kWindow * (v_tile + d_tile)));
+    const auto pieces = min(kMostPieces, max<std::ptrdiff_t>(1, tiles / kTilesOfPieces) * kPieces);
+    const auto fit = min(kSumFloats / (blocks() * t_size), tiles / most);
+    splits = static_cast<int>(max<std::ptrdiff_t>(1, min(pieces / blocks(), fit)));
+    const auto of_split = ceil_div(tiles, splits);
+    chunk = static_cast<int>(ceil_div(of_split, ceil_div(of_split, most)));
+  }
   // Channels of a block, of blocks that are nearly equal, in whole cache lines.
   static int even(int channels) {
     const auto block = round_up(ceil_div(channels, ceil_div(channels, kBlockChannels)), kLine);
