@@ -6,9 +6,8 @@
 // of channels stay in its L2 cache while they grow:
 //
 //   bottom    --columns--> H [W][pixels][IC] --row i--> V [W][tiles][IC] --+
-//                                                                          +--> S [W][IC][OC] = Vt
-//                                                                          D
-//   top_diff  --columns--> H [W][pixels][OC] --row i--> D [W][tiles][OC] --+
+//                                                                          +--> S [W][IC][OC]
+//   top_diff  --columns--> H [W][pixels][OC] --row i--> D [W][tiles][OC] --+       = Vt D
 //
 //   S --row i--> T [W][3][IC][OC], added up over chunks of tiles --columns--> weight_diff
 //
