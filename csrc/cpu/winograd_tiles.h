@@ -13,6 +13,12 @@
 namespace unet::cpu::UNET_ISA {
 namespace {
 
+// What a point x and its negative -x share: the even part and the odd one.
+[[gnu::always_inline]] inline void plus_and_minus(vfloat even, vfloat odd, vfloat out[2]) {
+  out[0] = even + odd;
+  out[1] = even - odd;
+}
+
 // F(4x4,3x3).
 struct F4 {
   static constexpr int kTile = 4;    // output pixels of a tile along one axis
@@ -24,10 +30,8 @@ struct F4 {
     const vfloat a = d[4] - 4.0f * d[2], b = d[3] - 4.0f * d[1];
     const vfloat c = d[4] - d[2], e = 2.0f * (d[3] - d[1]);
     out[0] = 4.0f * d[0] + (d[4] - 5.0f * d[2]);
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + e;
-    out[4] = c - e;
+    plus_and_minus(a, b, out + 1);
+    plus_and_minus(c, e, out + 3);
     out[5] = 4.0f * d[1] + (d[5] - 5.0f * d[3]);
   }
 
@@ -45,10 +49,8 @@ struct F4 {
     const vfloat a = y[0] + y[2], b = y[1] + y[3];
     const vfloat c = y[0] + 4.0f * y[2], d = 2.0f * y[1] + 8.0f * y[3];
     out[0] = y[0];
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + d;
-    out[4] = c - d;
+    plus_and_minus(a, b, out + 1);
+    plus_and_minus(c, d, out + 3);
     out[5] = y[3];
   }
 
@@ -57,10 +59,8 @@ struct F4 {
     const vfloat a = (g[0] + g[2]) * (-1.0f / 6), b = g[1] * (-1.0f / 6);
     const vfloat c = g[0] * (1.0f / 24) + g[2] * (1.0f / 6), d = g[1] * (1.0f / 12);
     out[0] = g[0] * 0.25f;
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + d;
-    out[4] = c - d;
+    plus_and_minus(a, b, out + 1);
+    plus_and_minus(c, d, out + 3);
     out[5] = g[2];
   }
 
@@ -85,12 +85,9 @@ struct F6 {
     const vfloat c = d[6] + (0.25f * d[2] - 1.25f * d[4]), e = d[5] + (0.25f * d[1] - 1.25f * d[3]);
     const vfloat f = d[6] + (4.0f * d[2] - 5.0f * d[4]), g = d[5] + (4.0f * d[1] - 5.0f * d[3]);
     out[0] = d[0] - d[6] + 5.25f * (d[4] - d[2]);
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + 2.0f * e;
-    out[4] = c - 2.0f * e;
-    out[5] = f + 0.5f * g;
-    out[6] = f - 0.5f * g;
+    plus_and_minus(a, b, out + 1);
+    plus_and_minus(c, 2.0f * e, out + 3);
+    plus_and_minus(f, 0.5f * g, out + 5);
     out[7] = d[7] - d[1] + 5.25f * (d[3] - d[5]);
   }
 
@@ -114,12 +111,9 @@ struct F6 {
     const vfloat e = y[0] + 0.25f * (y[2] + 0.25f * y[4]);
     const vfloat f = 0.5f * (y[1] + 0.25f * (y[3] + 0.25f * y[5]));
     out[0] = y[0];
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + d;
-    out[4] = c - d;
-    out[5] = e + f;
-    out[6] = e - f;
+    plus_and_minus(a, b, out + 1);
+    plus_and_minus(c, d, out + 3);
+    plus_and_minus(e, f, out + 5);
     out[7] = y[5];
   }
 
@@ -129,12 +123,9 @@ struct F6 {
     const vfloat c = g[0] * (1.0f / 90) + g[2] * (2.0f / 45), d = g[1] * (1.0f / 45);
     const vfloat e = g[0] * (32.0f / 45) + g[2] * (8.0f / 45), f = g[1] * (16.0f / 45);
     out[0] = g[0];
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + d;
-    out[4] = c - d;
-    out[5] = e + f;
-    out[6] = e - f;
+    plus_and_minus(a, b, out + 1);
+    plus_and_minus(c, d, out + 3);
+    plus_and_minus(e, f, out + 5);
     out[7] = g[2];
   }
 

@@ -19,8 +19,9 @@ TOLERANCES = {
     "winograd-4x4": 1e-4,
     "winograd-6x6": 1e-4,
 }
-# Of gradients, once a rectifier or a pooling has chosen otherwise than in Caffe: a unit among many.
-TOLERANCE_OF_ANOTHER_CHOICE = 0.1
+# Of gradients, once a rectifier or a pooling has chosen otherwise: few units among many.
+TOLERANCE_OF_ANOTHER_CHOICE = 0.05
+MOST_OTHER_CHOICES = 1e-5
 
 
 def network(case, **options):
@@ -41,6 +42,8 @@ def choices(net):
             found[name] = x > 0, np.abs(x)
         elif layer.type == "Pooling":
             x = net.blobs[net.bottom_names[name][0]].data
+            odd = [(0, 0), (0, 0), *((0, size % 2) for size in x.shape[2:])]
+            x = np.pad(x, odd, constant_values=-np.inf)
             n, c, h, w = x.shape
             windows = x.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5)
             windows = windows.reshape(n, c, h // 2, w // 2, 4)
@@ -55,15 +58,17 @@ def chooses_otherwise(net, direct, tolerance):
     Both must have been that close to it, relative to the layer's largest magnitude: one of them may
     be 0 behind a rectifier.
     """
-    otherwise = False
+    otherwise = units = 0
     for (name, (one, of_one)), (two, of_two) in zip(
         choices(net).items(), choices(direct).values(), strict=True
     ):
         differ = one != two
-        largest = max(of_one.max(), of_two.max())
+        largest = np.abs(net.blobs[net.top_names[name][0]].data).max()
         assert np.maximum(of_one, of_two)[differ].max(initial=0) <= tolerance * largest, name
-        otherwise |= bool(differ.any())
-    return otherwise
+        otherwise += int(differ.sum())
+        units += differ.size
+    assert otherwise <= MOST_OTHER_CHOICES * units
+    return otherwise > 0
 
 
 @pytest.mark.parametrize("algorithm", TOLERANCES)
