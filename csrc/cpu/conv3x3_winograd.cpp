@@ -35,8 +35,10 @@ constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
 constexpr int kFewRounds = 8;                         // of blocks, that threads begin together
 constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
-constexpr int kChannels = 128;  // source channels whose filters the cut by channels transforms
-constexpr int kGroupPositions = 144;  // of the panels taken together, with as many fewer channels
+// Source channels whose filters are gathered at a time, of all panels taken together.
+constexpr int kChannels = 512;
+constexpr int kBlockChannels = 128;   // the same in the cut by tiles
+constexpr int kGroupPositions = 144;  // most positions of the panels that the cut by channels takes
 // The work on the filters of a position, in the products of so many tiles: measured at 18 to 64
 // pixels, where the two sizes of tiles meet.
 constexpr int kFilterTiles = 5;
@@ -51,9 +53,11 @@ struct Plan {
   int panels;
   bool by_tiles;
   int block;                                // tiles transformed together
-  int group = 1, chunk;                     // panels and channels of U at a time, by channels
+  int group = 1;                            // panels taken together, by channels
+  int chunk;                                // channels whose filters are gathered together
   std::ptrdiff_t row, position;             // floats of V: of a tile, of a position
   std::ptrdiff_t filter_stride;             // of a position of a panel of U
+  std::ptrdiff_t taps;                      // floats gathered, of all panels taken together
   std::ptrdiff_t filters, tiles, products;  // floats: U, V, M
 
   static std::ptrdiff_t product_stride(int tiles) { return tiles * kPanel + kGap; }
@@ -69,34 +73,38 @@ struct Plan {
     panels = static_cast<int>(ceil_div(n, kPanel));
     row = row_length(k);
     filter_stride = static_cast<std::ptrdiff_t>(k) * kPanel + kGap;
-    by_tiles = kPositions * filter_stride * panels <= kMaxFilterFloats;
+    filters = kPositions * filter_stride * panels;
+    // Whichever is less is kept whole, U or V, unless that leaves threads without work.
+    by_tiles = filters <= kMaxFilterFloats && (grid.count() >= n || panels < threads);
     if (by_tiles) {
       const auto fit = kBlockFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(max<std::ptrdiff_t>(kRows, min<std::ptrdiff_t>(fit, kMaxBlock)));
       // Of few blocks, as many for each thread.
       const int rounds = static_cast<int>(ceil_div(ceil_div(grid.count(), block), threads));
       if (rounds <= kFewRounds) block = static_cast<int>(ceil_div(grid.count(), rounds * threads));
-      filters = kPositions * filter_stride * panels;
       products = kPositions * product_stride(block);
+      chunk = even(k, kBlockChannels);
     } else {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
       block = even(grid.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
-      const auto fits = [&](int panels) {
-        return panels * kPositions <= kGroupPositions && panels * grid.count() <= kPanelTiles;
+      const auto fits = [&](int group) {
+        return group * kPositions <= kGroupPositions && group * grid.count() <= kPanelTiles &&
+               group * threads <= panels;
       };
       while (in_order && fits(2 * group)) group *= 2;
-      chunk = kChannels / group;
-      filter_stride = chunk * kPanel + kGap;
-      filters = group * kPositions * filter_stride;
+      chunk = even(k, kChannels / group);
+      filter_stride = static_cast<std::ptrdiff_t>(chunk) * kPanel + kGap;
+      filters = 2 * F::kWindow * filter_stride;
       products = group * kPositions * product_stride(kPanelTiles / group);
     }
+    taps = group * panel_taps(chunk);
     position = position_length(block * row);
     tiles = kPositions * position;
   }
 
   std::ptrdiff_t workspace(int threads) const {
-    return by_tiles ? filters + threads * (tiles + products)
-                    : tiles + threads * (filters + products);
+    return by_tiles ? filters + threads * (taps + tiles + products)
+                    : tiles + threads * (taps + filters + products);
   }
 };
 
@@ -109,21 +117,22 @@ void transform_source(const ConcatView& source, int padding, const Plan<F>& plan
                       V + t * plan.row, plan.position);
 }
 
-// M [P][tiles][kPanel] (+)= V [P][.. from `t` on][k .. k + channels) * U [P][channels][kPanel], of
-// which the first `Vectors` vectors count. V lies in the L2 cache where the product is complete, in
-// a farther one where it is added to another.
+// Positions [first, first + positions) of M [P][tiles][kPanel] (+)= V [P][.. from `t` on][k ..
+// k + channels) * U [positions][channels][kPanel], of which the first `Vectors` vectors count. V
+// lies in the L2 cache where the product is complete, in a farther one where it is added to
+// another.
 template <int Vectors, bool Whole, bool Add, class F>
-void multiply(const Plan<F>& plan, const float* V, int t, int tiles, int k, int channels,
-              const float* U, const FilterBlock& next, float* M) {
+void multiply(const Plan<F>& plan, int first, int positions, const float* V, int t, int tiles,
+              int k, int channels, const float* U, float* M) {
   const int step = even_rows(tiles);
-  for (int position = 0; position < F::kPositions; ++position) {
-    if constexpr (!Whole) prefetch(next, position, F::kPositions);
-    const float* v = V + position * plan.position + t * plan.row + k;
-    const float* u = U + position * plan.filter_stride;
-    float* m = M + position * Plan<F>::product_stride(tiles);
+  for (int p = 0; p < positions; ++p) {
+    const float* v = V + (first + p) * plan.position + t * plan.row + k;
+    const float* u = U + p * plan.filter_stride;
+    float* m = M + (first + p) * Plan<F>::product_stride(tiles);
     for (int i = 0; i < tiles; i += step) {
-      // The next tile, or the first one of the next position.
-      const std::ptrdiff_t ahead = i + step < tiles ? step : plan.block - i;
+      // The next tiles, or the first ones of the next position.
+      const std::ptrdiff_t ahead =
+          i + step < tiles ? step * plan.row : plan.position - i * plan.row;
       with_rows(min(step, tiles - i), [&](auto rows) {
         Accumulators<decltype(rows)::value> acc;
         if constexpr (Add) {
@@ -135,7 +144,7 @@ void multiply(const Plan<F>& plan, const float* V, int t, int tiles, int k, int 
         if constexpr (Whole) {
           panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, acc);
         } else {
-          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, ahead * plan.row, acc);
+          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, ahead, acc);
         }
         store_vectors<Vectors>(acc, kLanes, m + i * kPanel, kPanel);
       });
@@ -149,18 +158,19 @@ void multiply_whole(const Plan<F>& plan, const float* V, int tiles, const float*
                     float* M) {
   const auto products =
       columns <= kLanes ? multiply<1, true, false, F> : multiply<2, true, false, F>;
-  products(plan, V, 0, tiles, 0, plan.K, U, {}, M);
+  products(plan, 0, F::kPositions, V, 0, tiles, 0, plan.K, U, M);
 }
 
-// The source channels [k, k + channels) of the tiles from `t` on.
+// One row of positions, the source channels [k, k + channels) of the tiles from `t` on.
 template <class F>
-void multiply_chunk(const Plan<F>& plan, const float* V, int t, int tiles, int k, int channels,
-                    const float* U, int columns, const FilterBlock& next, float* M) {
+void multiply_chunk(const Plan<F>& plan, int position_row, const float* V, int t, int tiles, int k,
+                    int channels, const float* U, int columns, float* M) {
   const auto first =
       columns <= kLanes ? multiply<1, false, false, F> : multiply<2, false, false, F>;
   const auto further =
       columns <= kLanes ? multiply<1, false, true, F> : multiply<2, false, true, F>;
-  (k == 0 ? first : further)(plan, V, t, tiles, k, channels, U, next, M);
+  (k == 0 ? first : further)(plan, position_row * F::kWindow, F::kWindow, V, t, tiles, k, channels,
+                             U, M);
 }
 
 // What happens to a result before it is stored.
@@ -216,23 +226,29 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
                         float* workspace, View target) {
   float* U = workspace;  // [panels][P][K][kPanel]
   const std::ptrdiff_t panel_floats = F::kPositions * plan.filter_stride;
+  const std::ptrdiff_t row_floats = F::kWindow * plan.filter_stride;
   const auto finish =
       worth_streaming(target) ? transform_products<true, F> : transform_products<false, F>;
   const int count = plan.grid.count();
   const int blocks = static_cast<int>(ceil_div(count, plan.block));
-  constexpr int kGroup = 16;
-  const int groups = static_cast<int>(ceil_div(plan.K, kGroup));
+  const int chunks = static_cast<int>(ceil_div(plan.K, plan.chunk));
 #pragma omp parallel num_threads(ctx.threads)
   {
+    float* taps = U + plan.filters + thread_index() * (plan.taps + plan.tiles + plan.products);
 #pragma omp for collapse(2) schedule(static)
     for (int p = 0; p < plan.panels; ++p) {
-      for (int g = 0; g < groups; ++g) {
-        const int k = g * kGroup;
-        transform_filters<F>(filter, p * kPanel, k, min(k + kGroup, plan.K), plan.filter_stride,
-                             U + p * panel_floats + k * kPanel);
+      for (int c = 0; c < chunks; ++c) {
+        const int k = c * plan.chunk, channels = min(plan.chunk, plan.K - k);
+        filter.gather(k, channels, p * kPanel, 1, taps);
+        float* of_chunk = U + p * panel_floats + static_cast<std::ptrdiff_t>(k) * kPanel;
+        for (int pair = 0; pair < F::kWindow / 2; ++pair) {
+          float* const to[2] = {of_chunk + row_of_pair<F>(pair, 0) * row_floats,
+                                of_chunk + row_of_pair<F>(pair, 1) * row_floats};
+          transform_pair<F>(pair, taps, channels, plan.filter_stride, to);
+        }
       }
     }
-    float* V = U + plan.filters + thread_index() * (plan.tiles + plan.products);
+    float* V = taps + plan.taps;
     float* M = V + plan.tiles;
 #pragma omp for schedule(dynamic, 1)
     for (int b = 0; b < blocks; ++b) {
@@ -259,14 +275,15 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
                            const FilterView& filter, const Epilogue& end, const Plan<F>& plan,
                            float* workspace, View target) {
   float* V = workspace;
-  const std::ptrdiff_t panel_filters = plan.filters / plan.group;
+  const std::ptrdiff_t row_floats = F::kWindow * plan.filter_stride;
   const std::ptrdiff_t panel_products = plan.products / plan.group;
   const auto finish =
       worth_streaming(target) ? transform_products<true, F> : transform_products<false, F>;
   const int count = plan.grid.count();
 #pragma omp parallel num_threads(ctx.threads)
   {
-    float* U = V + plan.tiles + thread_index() * (plan.filters + plan.products);
+    float* taps = V + plan.tiles + thread_index() * (plan.taps + plan.filters + plan.products);
+    float* U = taps + plan.taps;  // [2][F::kWindow][chunk][kPanel]
     float* M = U + plan.filters;
     for (int first = 0; first < count; first += plan.block) {
       const int tiles = min(plan.block, count - first);
@@ -283,19 +300,18 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
           const int part = min(step, tiles - begin);
           for (int k = 0; k < plan.K; k += plan.chunk) {
             const int channels = min(plan.chunk, plan.K - k);
-            for (int g = 0; g < panels; ++g) {
-              transform_filters<F>(filter, (p + g) * kPanel, k, k + channels, plan.filter_stride,
-                                   U + g * panel_filters);
-            }
-            const bool last = k + channels == plan.K;
-            const int next_k = last ? 0 : k + channels;
-            const int next_p = last ? min(p + ctx.threads * plan.group, plan.panels - 1) : p;
-            const FilterBlock next =
-                filter.block(next_k, min(plan.chunk, plan.K - next_k), next_p * kPanel, plan.group);
+            filter.gather(k, channels, p * kPanel, panels, taps);
             for (int g = 0; g < panels; ++g) {
               const int columns = min(kPanel, plan.columns - (p + g) * kPanel);
-              multiply_chunk(plan, V, begin, part, k, channels, U + g * panel_filters, columns,
-                             next.part(g, panels), M + g * panel_products);
+              for (int pair = 0; pair < F::kWindow / 2; ++pair) {
+                float* const rows[2] = {U, U + row_floats};
+                transform_pair<F>(pair, taps + g * panel_taps(channels), channels,
+                                  plan.filter_stride, rows);
+                for (int which = 0; which < 2; ++which) {
+                  multiply_chunk(plan, row_of_pair<F>(pair, which), V, begin, part, k, channels,
+                                 rows[which], columns, M + g * panel_products);
+                }
+              }
             }
           }
           for (int g = 0; g < panels; ++g) {

@@ -1,4 +1,12 @@
 // The filters of a 3x3 correlation, seen forward or flipped, and their transforms U.
+//
+//   filters in memory --gather--> taps [9][K][kPanel] --transform--> U [P][K][kPanel]
+//
+// The rows of a panel lie a page apart in memory where there are many columns, the taps of a row
+// further still, which no processor foresees: gathered, they are read in the order of the memory as
+// far as it goes, and only once, while the transform reads them for each pair of rows of positions.
+// The transform works by such pairs because one pair of 256 channels fits into the L2 cache, and
+// because a point's row and its negative's share half of the work.
 #pragma once
 
 #include "core/view.h"
@@ -8,50 +16,38 @@
 namespace unet::cpu::UNET_ISA {
 namespace {
 
-// Where the filters of one panel and some source channels lie: 9 taps of `rows` rows of `lines`
-// cache lines.
-struct FilterBlock {
-  const float* first;
-  std::ptrdiff_t tap_stride, row_stride;
-  int rows, lines;
-
-  // One of `parts` parts of its rows.
-  FilterBlock part(int index, int parts) const {
-    const int begin = rows * index / parts, end = rows * (index + 1) / parts;
-    return {first + begin * row_stride, tap_stride, row_stride, end - begin, lines};
-  }
-};
-
-// Has one of `parts` parts of the block fetched, into all caches: hints for the L2 cache alone do
-// nothing on Zen 4.
-[[gnu::always_inline]] inline void prefetch(const FilterBlock& block, int part, int parts) {
-  const int all = 9 * block.rows;
-  for (int i = all * part / parts; i < all * (part + 1) / parts; ++i) {
-    const float* p =
-        block.first + i / block.rows * block.tap_stride + i % block.rows * block.row_stride;
-    for (int line = 0; line < block.lines; ++line) __builtin_prefetch(p + line * kLine);
-  }
+// Floats from one tap of `channels` gathered rows to the next: not a power of two, lest all nine
+// fall into one set of the L1 cache.
+constexpr std::ptrdiff_t tap_length(int channels) {
+  return static_cast<std::ptrdiff_t>(channels) * kPanel + kLine;
 }
+constexpr std::ptrdiff_t panel_taps(int channels) { return 9 * tap_length(channels); }
 
-// Filters as seen by one pass. `read` brings tap(h, w) of the columns [n, n + count) of the rows
-// [k, k + rows), rows <= kLanes, into block [rows][kPanel], zero-padded. Where the memory has that
-// order anyhow (`in_order`), `row` is where the columns from n on of row k are.
+// Filters as seen by one pass. `gather` brings the rows [k, k + channels) of `panels` panels, from
+// column n on, to taps [panels][9][channels][kPanel], zero-padded. `in_order`: whether neighbouring
+// panels are neighbours in memory, so that it pays to gather several at a time.
 struct ForwardFilter {
   static constexpr bool in_order = true;
   ConstFilter weight;
   int channels() const { return weight.ic; }
   int columns() const { return weight.oc; }
 
-  const float* row(int tap, int k, int n) const {
-    return weight.tap(tap / 3, tap % 3) + static_cast<std::ptrdiff_t>(k) * weight.oc + n;
-  }
-  void read(int h, int w, int k, int rows, int n, int count, float* block) const {
-    const float* from = weight.tap(h, w) + static_cast<std::ptrdiff_t>(k) * weight.oc + n;
-    pack_panel(from, weight.oc, rows, count, block);
-  }
-  FilterBlock block(int k, int channels, int n, int panels) const {
-    return {row(0, k, n), static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc, channels,
-            static_cast<int>(ceil_div(min(panels * kPanel, weight.oc - n), kLine))};
+  void gather(int k, int channels, int n, int panels, float* taps) const {
+    const std::ptrdiff_t stride = tap_length(channels);
+    for (int tap = 0; tap < 9; ++tap, taps += stride) {
+      const float* from = weight.tap(tap / 3, tap % 3) + static_cast<std::ptrdiff_t>(k) * weight.oc;
+      for (int r = 0; r < channels; ++r, from += weight.oc) {
+        float* to = taps + static_cast<std::ptrdiff_t>(r) * kPanel;
+        for (int p = 0; p < panels; ++p, to += panel_taps(channels)) {
+          const int column = n + p * kPanel;
+          if (column + kPanel > weight.oc) {
+            pack_panel(from + column, 0, 1, weight.oc - column, to);
+            continue;
+          }
+          for (int v = 0; v < kPanel; v += kLanes) store(to + v, load(from + column + v));
+        }
+      }
+    }
   }
 };
 
@@ -61,75 +57,91 @@ struct FlippedFilter {
   int channels() const { return weight.oc; }
   int columns() const { return weight.ic; }
 
-  void read(int h, int w, int k, int rows, int n, int count, float* block) const {
-    const float* from = weight.tap(2 - h, 2 - w) + static_cast<std::ptrdiff_t>(n) * weight.oc + k;
-    if (rows == kLanes && count == kPanel) {
-      for (int v = 0; v < kPanel; v += kLanes, from += kLanes * weight.oc) {
-        vfloat square[kLanes];
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) square[i] = load(from + i * weight.oc);
-        transpose(square);
-#pragma GCC unroll 16
-        for (int r = 0; r < kLanes; ++r) store(block + r * kPanel + v, square[r]);
+  void gather(int k, int channels, int n, int panels, float* taps) const {
+    const std::ptrdiff_t stride = tap_length(channels);
+    for (int p = 0; p < panels; ++p) {
+      for (int tap = 0; tap < 9; ++tap, taps += stride) {
+        const float* from = weight.tap(2 - tap / 3, 2 - tap % 3) + k;
+        // Along the rows of the memory: kLanes of them side by side are streams that a processor
+        // follows.
+        for (int v = 0; v < kPanel; v += kLanes) {
+          const int column = n + p * kPanel + v;
+          gather_columns(from + static_cast<std::ptrdiff_t>(column) * weight.oc, channels,
+                         max(0, min(kLanes, weight.ic - column)), taps + v);
+        }
       }
-      return;
-    }
-    for (int i = 0; i < count; ++i, from += weight.oc) {
-      for (int r = 0; r < rows; ++r) block[r * kPanel + i] = from[r];
-    }
-    for (int i = count; i < kPanel; ++i) {
-      for (int r = 0; r < rows; ++r) block[r * kPanel + i] = 0.0f;
     }
   }
-  FilterBlock block(int k, int channels, int n, int panels) const {
-    return {weight.data + static_cast<std::ptrdiff_t>(n) * weight.oc + k,
-            static_cast<std::ptrdiff_t>(weight.ic) * weight.oc, weight.oc,
-            min(panels * kPanel, weight.ic - n), static_cast<int>(ceil_div(channels, kLine))};
+
+ private:
+  // from [columns][channels], rows weight.oc apart, to `to` [channels][kLanes], rows kPanel apart.
+  void gather_columns(const float* from, int channels, int columns, float* to) const {
+    int r = 0;
+    if (columns == kLanes) {
+      for (; r + kLanes <= channels; r += kLanes) {
+        vfloat square[kLanes];
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) square[i] = load(from + i * weight.oc + r);
+        transpose(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) store(to + (r + i) * kPanel, square[i]);
+      }
+    }
+    for (; r < channels; ++r) {
+      for (int i = 0; i < columns; ++i) to[r * kPanel + i] = from[i * weight.oc + r];
+      for (int i = columns; i < kLanes; ++i) to[r * kPanel + i] = 0.0f;
+    }
   }
 };
 
-// Rows of filters that are fetched ahead of their transform. Rows lie a whole number of pages apart
-// where there are many columns, and the taps of a row further still, which no processor foresees;
-// many of them in the cache at once would fall into the same sets.
-constexpr int kRowsAhead = 4;
+// The rows of positions that are transformed together, F::kWindow / 2 pairs: the two of a point and
+// its negative, and those of 0 and infinity.
+template <class F>
+constexpr int row_of_pair(int pair, int which) {
+  return pair == 0 ? which * (F::kWindow - 1) : 2 * pair - 1 + which;
+}
 
-// U [F::kPositions][end - begin][kPanel], positions `stride` apart: the columns [n, n + kPanel) of
-// the rows [begin, end) of the filters.
-template <class F, class FilterView>
-void transform_filters(const FilterView& filter, int n, int begin, int end, std::ptrdiff_t stride,
-                       float* U) {
-  const int count = min(kPanel, filter.columns() - n);
-  const auto transform = [&](int k, const auto& tap_of) {
+// One pair of rows of U, [2][F::kWindow][channels][kPanel], from taps [9][channels][kPanel]: row
+// `which` begins at to[which], its positions are `stride` apart.
+template <class F, int Pair>
+void transform_pair(const float* taps, int channels, std::ptrdiff_t stride, float* const to[2]) {
+  const std::ptrdiff_t tap = tap_length(channels);
+  for (int k = 0; k < channels; ++k) {
     for (int v = 0; v < kPanel; v += kLanes) {
-      float* to = U + static_cast<std::ptrdiff_t>(k - begin) * kPanel + v;
-      transform_2d<3, F::kWindow>(
-          [&](int i, int j) { return load(tap_of(i * 3 + j) + v); },
-          [&](int i, int j, vfloat value) { store(to + (i * F::kWindow + j) * stride, value); },
-          [](const vfloat* g, vfloat* out) { F::filter(g, out); });
-    }
-  };
-  if constexpr (FilterView::in_order) {
-    if (count == kPanel) {
-      for (int k = begin; k < end; ++k) {
-        if (k + kRowsAhead < end) prefetch(filter.block(k + kRowsAhead, 1, n, 1), 0, 1);
-        transform(k, [&](int tap) { return filter.row(tap, k, n); });
+      const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(k) * kPanel + v;
+      vfloat half[2][3];
+#pragma GCC unroll 3
+      for (int j = 0; j < 3; ++j) {
+        vfloat column[3], out[F::kWindow];
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; ++i) column[i] = load(taps + (i * 3 + j) * tap + at);
+        F::filter(column, out);  // of which the compiler keeps what the pair needs
+        half[0][j] = out[row_of_pair<F>(Pair, 0)];
+        half[1][j] = out[row_of_pair<F>(Pair, 1)];
       }
-      return;
+#pragma GCC unroll 2
+      for (int which = 0; which < 2; ++which) {
+        vfloat out[F::kWindow];
+        F::filter(half[which], out);
+#pragma GCC unroll 8
+        for (int j = 0; j < F::kWindow; ++j) store(to[which] + j * stride + at, out[j]);
+      }
     }
   }
-  float taps[9][kLanes * kPanel];
-  for (int k0 = begin; k0 < end; k0 += kLanes) {
-    const int rows = min(kLanes, end - k0);
-    const int next = k0 + kLanes;
-    const FilterBlock ahead =
-        next < end ? filter.block(next, min(kLanes, end - next), n, 1) : FilterBlock{};
-    for (int tap = 0; tap < 9; ++tap) {
-      filter.read(tap / 3, tap % 3, k0, rows, n, count, taps[tap]);
-    }
-    for (int k = 0; k < rows; ++k) {
-      prefetch(ahead, k, rows);
-      transform(k0 + k, [&](int tap) { return taps[tap] + k * kPanel; });
-    }
+}
+
+template <class F>
+void transform_pair(int pair, const float* taps, int channels, std::ptrdiff_t stride,
+                    float* const to[2]) {
+  switch (pair) {
+    case 0:
+      return transform_pair<F, 0>(taps, channels, stride, to);
+    case 1:
+      return transform_pair<F, 1>(taps, channels, stride, to);
+    case 2:
+      return transform_pair<F, 2>(taps, channels, stride, to);
+    default:
+      if constexpr (F::kWindow == 8) transform_pair<F, 3>(taps, channels, stride, to);
   }
 }
 
