@@ -31,10 +31,8 @@ def bench_layer(layer: Conv3x3, context: ops.Context, repeats: int) -> dict[str,
     top = ops.conv3x3_forward(bottom, weight, bias, context=context)
     top_diff = ops.channels_last(rng.standard_normal(top.shape, dtype=np.float32))
     bottom_diff, weight_diff = ops.empty(bottom.shape), ops.empty_filter(weight.shape)
-    workspace = np.empty(
+    workspace = ops.empty_workspace(
         max(ops.conv3x3_workspace_bytes(bottom.shape, layer.oc, p, context=context) for p in PASSES)
-        // 4,
-        np.float32,
     )
     common = {"workspace": workspace, "context": context}
     ours = {

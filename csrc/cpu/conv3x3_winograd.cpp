@@ -9,13 +9,17 @@
 //   filters      --transform--> U [P][K][kPanel] --+              P = 36 or 64 positions
 //
 // Two ways to cut the work, chosen by size, with the same arithmetic per element:
-//   by tiles     the filters are transformed once; then each thread takes blocks of tiles through
-//                all three steps, so that V and M stay in its L2 cache
-//   by channels  for wide layers on small images, whose transformed filters (four or seven times
-//                the weights) fit in no cache: all tiles are transformed together, then each thread
-//                takes panels of target channels, transforms their filters piece by piece in its
-//                L2 cache and uses each piece at once; few tiles leave room there for the products
-//                of several panels, whose filters are then read in longer rows
+//   by tiles     where there are more tiles than target channels: the filters are transformed once;
+//                then each thread takes blocks of tiles through all three steps, so that V and M
+//                stay in its L2 cache
+//   by channels  where the filters are more, or fit in no cache (transformed they are four or seven
+//                times the weights): all tiles are transformed together, then each thread takes
+//                panels of target channels, some hundred source channels at a time:
+//
+//                  filters --gather--> taps --transform--> two rows of positions of U --> products
+//
+//                all in its L2 cache; few tiles leave room there for the products of several
+//                panels, whose filters are then read in longer rows
 //
 // Cost      2*N*K*N_*H*W * P/m^2 flop in the products: 4.5 or 3.6 per output and channel for tiles
 //           of m = 4 or 6 pixels, where the direct sum has 18; the transforms are about 10 % more

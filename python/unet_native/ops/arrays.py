@@ -52,7 +52,9 @@ def channels_last(array: Array, name: str = "array", dtype: type = np.float32) -
         raise ValueError(f"{name}: expected 4 axes (N, C, H, W), got shape {array.shape}")
     if array.shape[1] == 1 or array.strides[1] == array.itemsize:
         return array
-    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    copy = empty(array.shape, dtype)
+    copy[...] = array
+    return copy
 
 
 def check_dtype(array: NDArray, name: str, dtype: type = np.float32) -> None:
@@ -138,15 +140,13 @@ def _order(array: Array) -> tuple[int, ...]:
     return tuple(s for s, size in zip(array.strides, array.shape, strict=True) if size > 1)
 
 
-def workspace_of(bytes_needed: int, workspace: Array | None) -> Array:
-    """`workspace`, or for None a new one of `bytes_needed`; the core checks the size.
+def empty_workspace(nbytes: int) -> Array:
+    """`nbytes` of scratch memory for a pass, as ``<op>_workspace_bytes`` counts them; float32.
 
-    A new one starts at a cache line: numpy's own arrays do not, and vectors that straddle two
-    lines cost the matrix kernels up to a third of their speed.
+    It starts at a cache line: numpy's own arrays do not, and vectors that straddle two lines cost
+    the matrix kernels up to a third of their speed.
     """
-    if workspace is not None:
-        return workspace
-    floats, line = -(-bytes_needed // 4), 16
+    floats, line = -(-nbytes // 4), 16
     if floats == 0:
         return np.empty(0, np.float32)
     memory = np.empty(floats + line, np.float32)

@@ -12,8 +12,8 @@ from unet_native.ops.arrays import (
     context_or_default,
     empty,
     empty_filter,
+    empty_workspace,
     filter_memory,
-    workspace_of,
 )
 
 
@@ -40,8 +40,8 @@ def conv1x1_forward(
     n, _, h, w = bottom.shape
     oc = memory.shape[3]
     if workspace is None:
-        workspace = workspace_of(
-            conv1x1_workspace_bytes(bottom.shape, oc, "forward", context=context), None
+        workspace = empty_workspace(
+            conv1x1_workspace_bytes(bottom.shape, oc, "forward", context=context)
         )
     top = empty((n, oc, h, w)) if out is None else out
     _core.conv1x1_forward(context, bottom, memory, bias, negative_slope, workspace, top)
@@ -71,8 +71,8 @@ def conv1x1_backward_data(
     n, oc, h, w = top_diff.shape
     bottom_shape = (n, memory.shape[2], h, w)
     if workspace is None:
-        workspace = workspace_of(
-            conv1x1_workspace_bytes(bottom_shape, oc, "backward_data", context=context), None
+        workspace = empty_workspace(
+            conv1x1_workspace_bytes(bottom_shape, oc, "backward_data", context=context)
         )
     bottom_diff = empty(bottom_shape) if out is None else out
     if bottom is not None:
@@ -113,8 +113,8 @@ def conv1x1_backward_weights(
         bias_diff = np.empty(oc, np.float32)
         accumulate = False
     if workspace is None:
-        workspace = workspace_of(
-            conv1x1_workspace_bytes(bottom.shape, oc, "backward_weights", context=context), None
+        workspace = empty_workspace(
+            conv1x1_workspace_bytes(bottom.shape, oc, "backward_weights", context=context)
         )
     memory = filter_memory(weight_diff, name="weight_diff", in_place=True)
     _core.conv1x1_backward_weights(
@@ -130,7 +130,7 @@ def conv1x1_workspace_bytes(
     *,
     context: Context | None = None,
 ) -> int:
-    """Bytes of float32 workspace that a pass over a bottom of this shape needs.
+    """Bytes of :func:`empty_workspace` that a pass over a bottom of this shape needs.
 
     direction: "forward", "backward_data" or "backward_weights".
     """

@@ -10,8 +10,8 @@ from unet_native.ops.arrays import (
     context_or_default,
     empty,
     empty_filter,
+    empty_workspace,
     filter_memory,
-    workspace_of,
 )
 
 Bottom = Array | tuple[Array, Array]
@@ -49,8 +49,8 @@ def conv3x3_forward(
     weight = filter_memory(weight)
     oc = weight.shape[3]
     if workspace is None:
-        workspace = workspace_of(
-            _core.conv3x3_workspace_bytes(context, n, ic, ih, iw, oc, "forward", algorithm), None
+        workspace = empty_workspace(
+            _core.conv3x3_workspace_bytes(context, n, ic, ih, iw, oc, "forward", algorithm)
         )
     top = empty((n, oc, ih - 2, iw - 2)) if out is None else out
     _core.conv3x3_forward(
@@ -84,11 +84,10 @@ def conv3x3_backward_data(
     n, oc, oh, ow = top_diff.shape
     ic = weight.shape[2]
     if workspace is None:
-        workspace = workspace_of(
+        workspace = empty_workspace(
             _core.conv3x3_workspace_bytes(
                 context, n, ic, oh + 2, ow + 2, oc, "backward_data", algorithm
-            ),
-            None,
+            )
         )
     bottom_diff = empty((n, ic, oh + 2, ow + 2)) if out is None else out
     if bottom is not None:
@@ -129,11 +128,8 @@ def conv3x3_backward_weights(
         bias_diff = empty((1, oc, 1, 1)).reshape(oc) if bias_diff is None else bias_diff
         accumulate = False
     if workspace is None:
-        workspace = workspace_of(
-            _core.conv3x3_workspace_bytes(
-                context, n, ic, ih, iw, oc, "backward_weights", algorithm
-            ),
-            None,
+        workspace = empty_workspace(
+            _core.conv3x3_workspace_bytes(context, n, ic, ih, iw, oc, "backward_weights", algorithm)
         )
     memory = filter_memory(weight_diff, name="weight_diff", in_place=True)
     _core.conv3x3_backward_weights(
@@ -150,7 +146,7 @@ def conv3x3_workspace_bytes(
     algorithm: str = "auto",
     context: Context | None = None,
 ) -> int:
-    """Bytes of float32 workspace that a pass over a bottom of this shape needs.
+    """Bytes of :func:`empty_workspace` that a pass over a bottom of this shape needs.
 
     direction: "forward", "backward_data" or "backward_weights".
     """

@@ -10,7 +10,7 @@ from unet_native.ops.arrays import (
     channels_last,
     context_or_default,
     empty,
-    workspace_of,
+    empty_workspace,
 )
 
 
@@ -116,7 +116,7 @@ def softmax_loss(
         ignore_label,
         loss_weight,
         loss_diff,
-        workspace_of(needed, workspace),
+        empty_workspace(needed) if workspace is None else workspace,
         loss_out,
         wait,
         bottom_diff,
@@ -128,5 +128,5 @@ def softmax_loss(
 def softmax_loss_workspace_bytes(
     shape: tuple[int, int, int, int], *, context: _core.Context | None = None
 ) -> int:
-    """Bytes of float32 workspace that :func:`softmax_loss` needs for scores of `shape`."""
+    """Bytes of :func:`empty_workspace` that :func:`softmax_loss` needs for scores of `shape`."""
     return _core.softmax_loss_workspace_bytes(context_or_default(context), shape[0], *shape[2:])

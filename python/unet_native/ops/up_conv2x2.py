@@ -12,8 +12,8 @@ from unet_native.ops.arrays import (
     context_or_default,
     empty,
     empty_filter,
+    empty_workspace,
     filter_memory,
-    workspace_of,
 )
 
 
@@ -41,8 +41,8 @@ def up_conv2x2_forward(
     n, _, h, w = bottom.shape
     oc = memory.shape[3]
     if workspace is None:
-        workspace = workspace_of(
-            up_conv2x2_workspace_bytes(bottom.shape, oc, "forward", context=context), None
+        workspace = empty_workspace(
+            up_conv2x2_workspace_bytes(bottom.shape, oc, "forward", context=context)
         )
     top = empty((n, oc, 2 * h, 2 * w)) if out is None else out
     _core.up_conv2x2_forward(context, bottom, memory, bias, negative_slope, workspace, top)
@@ -68,8 +68,8 @@ def up_conv2x2_backward_data(
     n, oc, h, w = top_diff.shape
     bottom_shape = (n, memory.shape[2], h // 2, w // 2)
     if workspace is None:
-        workspace = workspace_of(
-            up_conv2x2_workspace_bytes(bottom_shape, oc, "backward_data", context=context), None
+        workspace = empty_workspace(
+            up_conv2x2_workspace_bytes(bottom_shape, oc, "backward_data", context=context)
         )
     bottom_diff = empty(bottom_shape) if out is None else out
     _core.up_conv2x2_backward_data(context, top_diff, memory, workspace, bottom_diff)
@@ -106,8 +106,8 @@ def up_conv2x2_backward_weights(
         bias_diff = np.empty(oc, np.float32)
         accumulate = False
     if workspace is None:
-        workspace = workspace_of(
-            up_conv2x2_workspace_bytes(bottom.shape, oc, "backward_weights", context=context), None
+        workspace = empty_workspace(
+            up_conv2x2_workspace_bytes(bottom.shape, oc, "backward_weights", context=context)
         )
     memory = filter_memory(weight_diff, transposed=True, name="weight_diff", in_place=True)
     _core.up_conv2x2_backward_weights(
@@ -123,7 +123,7 @@ def up_conv2x2_workspace_bytes(
     *,
     context: Context | None = None,
 ) -> int:
-    """Bytes of float32 workspace that a pass over a bottom of this shape needs.
+    """Bytes of :func:`empty_workspace` that a pass over a bottom of this shape needs.
 
     direction: "forward", "backward_data" or "backward_weights".
     """
