@@ -298,7 +298,7 @@ def test_no_conflicts_of_banks_and_whole_sectors(op, math, tile, splitting):
         wanted = devices_of_tile[direction] if splitting == "never" else 132
         _core.simt_device(multiprocessors=wanted)
 
-    bottom, weight, _, top_diff = forward
+    bottom, weight, top_diff = placed(forward)
     on_device("forward")
     op.forward(bottom, weight, out=channels_last(top_diff.shape), **options)
     weight_diff = np.empty((op.kernel, op.kernel, 32, 128), np.float32)
@@ -306,7 +306,7 @@ def test_no_conflicts_of_banks_and_whole_sectors(op, math, tile, splitting):
     options |= {"weight_diff": weight_diff, "accumulate": False}
     op.backward_weights(bottom, top_diff, **options)
     del options["weight_diff"], options["accumulate"]
-    bottom, weight, _, top_diff = backward
+    bottom, weight, top_diff = placed(backward)
     on_device("backward_data")
     op.backward_data(top_diff, weight, out=channels_last(bottom.shape), **options)
 
@@ -324,3 +324,12 @@ def test_no_conflicts_of_banks_and_whole_sectors(op, math, tile, splitting):
 def channels_last(shape):
     n, c, h, w = shape
     return np.empty((n, h, w, c), np.float32).transpose(0, 3, 1, 2)
+
+
+def placed(operands):
+    """bottom, weight, top_diff, the blobs where the device begins a page: what an op copies begins
+    at a cache line of the host."""
+    bottom, weight, _, top_diff = operands
+    blobs = channels_last(bottom.shape), channels_last(top_diff.shape)
+    blobs[0][...], blobs[1][...] = bottom, top_diff
+    return blobs[0], weight, blobs[1]
