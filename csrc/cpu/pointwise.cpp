@@ -1,11 +1,11 @@
 // Matrix products over pixels on the CPU.
 //
-// multiply: a strip of image rows that fits the L2 cache meets one panel of the weights after the
-// other, one chunk of input channels at a time, so that a chunk of the panel stays in the L1 cache:
+// multiply: a strip of image rows that stays in the L2 cache meets one panel of the weights
+// after the other, which comes in order from the L2 cache while a tile is summed up:
 //
 //              kPanel output channels
 //             +----+----+----+           packed [dest][panel][source][channel][kPanel]
-//      strip  |tile|    |    |           tile: kRows pixels, sums of one chunk in registers
+//      strip  |tile|    |    |           tile: kRows pixels, all sums in registers
 //        of   +----+----+----+
 //      pixels |    |    |    |
 //             +----+----+----+
@@ -27,8 +27,7 @@
 namespace unet::cpu::UNET_ISA::pointwise {
 namespace {
 
-constexpr int kChunk = 256;                        // input channels summed in registers at a time
-constexpr std::ptrdiff_t kStripFloats = 96 << 10;  // of all sources in a strip
+constexpr std::ptrdiff_t kStripFloats = 64 << 10;     // of all sources in a strip
 constexpr int kMultiplyUnits = 32, kOuterUnits = 16;  // pieces of work to be had at least
 constexpr std::ptrdiff_t kGroupFloats = 64 << 10;     // sums of a group of panels
 constexpr int kBlockPixels = 384;  // whose outer products are summed in registers
@@ -42,8 +41,6 @@ float* at_cache_line(float* p) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   return p + (64 - address % 64) % 64 / sizeof(float);
 }
-
-int chunk_of(int K) { return static_cast<int>(ceil_div(K, ceil_div(K, kChunk))); }
 
 int strip_rows(int K, int sources, int W) {
   const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(K) * sources * W;
@@ -99,7 +96,7 @@ void pack(const Context& ctx, const Product& product, const Taps& taps, float* p
   }
 }
 
-// The pixels of a tile in the sources that are summed at a time.
+// The pixels of a tile in all sources.
 struct TileOfSources {
   const float* first[kMaxTaps];
   std::ptrdiff_t stride;
@@ -127,31 +124,20 @@ template <int M>
 // Rows [begin, end) of image n of one dest, times one panel that starts at channel c.
 void multiply_strip(const Product& product, const ConstView* source, View dest, const float* panel,
                     int n, int begin, int end, int c, bool large) {
-  const int K = source[0].c, columns = min(kPanel, dest.c - c), step = even_rows(dest.w);
-  const int size = chunk_of(K), together = max(1, min(product.sources, kChunk / K));
-  const bool streamed = size == K && product.sources == together && columns % kLanes == 0 && large;
+  const int columns = min(kPanel, dest.c - c), step = even_rows(dest.w);
+  const bool streamed = large && columns % kLanes == 0;
   const std::ptrdiff_t ahead = product.sources > 1 ? step * source[0].pixel_stride : 0;
   float bias[kPanel] = {};
   for (int i = 0; i < columns && product.bias != nullptr; ++i) bias[i] = product.bias[c + i];
-  for (int t = 0; t < product.sources; t += together) {
-    TileOfSources tile{{}, source[t].pixel_stride, min(together, product.sources - t)};
-    for (int k = 0; k < K; k += size) {
-      const int count = min(size, K - k);
-      const bool first = t == 0 && k == 0;
-      const bool last = t + tile.sources == product.sources && k + count == K;
-      const ChunkOfPanel chunk{
-          count,   panel, first ? bias : nullptr, columns, last ? product.relu : FusedRelu{},
-          streamed};
-      for (int h = begin; h < end; ++h) {
-        for (int w = 0; w < dest.w; w += step) {
-          for (int i = 0; i < tile.sources; ++i) tile.first[i] = source[t + i].pixel(n, h, w) + k;
-          with_rows(min(step, dest.w - w), [&](auto rows) {
-            multiply_tile<decltype(rows)::value>(chunk, tile, ahead, dest.pixel(n, h, w) + c,
-                                                 dest.pixel_stride);
-          });
-        }
-      }
-      panel += tile.sources * count * kPanel;
+  const ChunkOfPanel chunk{source[0].c, panel, bias, columns, product.relu, streamed};
+  TileOfSources tile{{}, source[0].pixel_stride, product.sources};
+  for (int h = begin; h < end; ++h) {
+    for (int w = 0; w < dest.w; w += step) {
+      for (int t = 0; t < product.sources; ++t) tile.first[t] = source[t].pixel(n, h, w);
+      with_rows(min(step, dest.w - w), [&](auto rows) {
+        multiply_tile<decltype(rows)::value>(chunk, tile, ahead, dest.pixel(n, h, w) + c,
+                                             dest.pixel_stride);
+      });
     }
   }
   if (streamed) finish_streaming();
