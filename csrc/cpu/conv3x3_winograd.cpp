@@ -41,8 +41,9 @@ constexpr int kFewRounds = 8;                         // of blocks, that threads
 constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
 // Source channels whose filters are gathered at a time, of all panels taken together.
 constexpr int kChannels = 512;
-constexpr int kBlockChannels = 128;   // the same in the cut by tiles
-constexpr int kGroupPositions = 144;  // most positions of the panels that the cut by channels takes
+constexpr int kBlockChannels = 128;  // the same in the cut by tiles
+constexpr int kMaxGroup = 8;         // most panels that the cut by channels takes together,
+constexpr std::ptrdiff_t kGroupFloats = 75 << 10;  // whose M is at most 300 KB
 // The work on the filters of a position, in the products of so many tiles: measured at 18 to 64
 // pixels, where the two sizes of tiles meet.
 constexpr int kFilterTiles = 5;
@@ -92,7 +93,8 @@ struct Plan {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
       block = even(grid.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
       const auto fits = [&](int group) {
-        return group * kPositions <= kGroupPositions && group * grid.count() <= kPanelTiles &&
+        return group <= kMaxGroup && group * grid.count() <= kPanelTiles &&
+               group * kPositions * product_stride(grid.count()) <= kGroupFloats &&
                group * threads <= panels;
       };
       while (in_order && fits(2 * group)) group *= 2;
