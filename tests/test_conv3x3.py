@@ -14,7 +14,6 @@ from gradcheck import check_gradient
 from places import context_of, devices, instruction_sets
 from shapes import shape_id
 from unet_native import ops
-from unet_native.ops import Context
 
 # (N, IC, IH, IW, OC): one channel, channels around every vector and panel width, tiles that stick
 # out of the image, images below one Winograd tile, several images, several chunks of channels.
@@ -235,40 +234,6 @@ def test_gradient(shape, algorithm):
     check_gradient(lambda x: objective(x, weight, bias), bottom, bottom_diff, **options)
     check_gradient(lambda w: objective(bottom, w, bias), weight, weight_diff, **options)
     check_gradient(lambda b: objective(bottom, weight, b), bias, bias_diff, **options)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
-@pytest.mark.parametrize(
-    "shape",
-    [
-        (1, 512, 38, 35, 496),  # many blocks of channels, each of all tiles
-        (1, 300, 60, 62, 130),  # blocks that are not equal
-        (1, 256, 92, 94, 128),  # two blocks, of parts of the tiles
-        (3, 24, 130, 70, 20),  # one block, of parts that begin within a row of tiles
-    ],
-    ids=shape_id,
-)
-def test_each_cut_of_backward_weights(shape, algorithm):
-    """Also of large diffs, which are stored past the caches."""
-    n, ic, ih, iw, oc = shape
-    rng = np.random.default_rng(4)
-    bottom, top_diff = ops.empty((n, ic, ih, iw)), ops.empty((n, oc, ih - 2, iw - 2))
-    for array in (bottom, top_diff):
-        array[...] = rng.standard_normal(array.shape, np.float32)
-    expected, expected_bias = ops.conv3x3_backward_weights(bottom, top_diff, algorithm="direct")
-    tolerance = TOLERANCE[algorithm]
-    first = None
-    for threads in (1, 2, 9):
-        how = {"algorithm": algorithm, "context": Context(threads=threads)}
-        weight_diff, bias_diff = ops.conv3x3_backward_weights(bottom, top_diff, **how)
-        assert_close(weight_diff, expected.astype(np.float64), tolerance)
-        assert_close(bias_diff, expected_bias.astype(np.float64), tolerance)
-        first = first or (weight_diff.tobytes(), bias_diff.tobytes())
-        assert (weight_diff.tobytes(), bias_diff.tobytes()) == first
-    twice, twice_bias = weight_diff.copy(order="K"), bias_diff.copy()
-    ops.conv3x3_backward_weights(bottom, top_diff, weight_diff=twice, bias_diff=twice_bias, **how)
-    assert_close(twice, 2 * expected.astype(np.float64), tolerance)
-    assert_close(twice_bias, 2 * expected_bias.astype(np.float64), tolerance)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
