@@ -22,6 +22,8 @@ WIDE = [
     (2, 200, 1, 400, 33),  # rows longer than a packed block
     (1, 520, 5, 4, 260),  # sums of outer products in several groups
     (1, 24, 90, 3, 36),  # several strips and parts of the rows
+    (1, 24, 60, 61, 40),  # large tops, every second pixel of which begins within a cache line
+    (1, 18, 41, 90, 72),
 ]
 
 # Aligned memory, where a GPU's kernels take channels by fours; test_convolution_gpu.py has their

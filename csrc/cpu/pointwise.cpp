@@ -230,7 +230,10 @@ void multiply(const Context& ctx, const Product& product, const Taps& taps, floa
   const int groups =
       static_cast<int>(min<std::ptrdiff_t>(pairs, ceil_div(kMultiplyUnits, first.n * strips)));
   const std::ptrdiff_t panel_floats = static_cast<std::ptrdiff_t>(product.sources) * K * kPanel;
-  const bool large = worth_streaming(product.dest[0], product.dests);
+  bool large = true;
+  for (int d = 0; d < product.dests; ++d) {
+    large = large && worth_streaming(product.dest[d], product.dests);
+  }
   const bool collides = first.pixel_stride % kCollidingStride == 0;
   float* const packed = at_cache_line(workspace);
   pack(ctx, product, taps, packed);
