@@ -57,9 +57,11 @@ std::ptrdiff_t strip_floats(int sources, int K, int W) {
 
 // to[k][n] = from[k*ld + n] for `columns` <= kPanel of n, else 0.
 void pack_rows(const float* from, std::ptrdiff_t ld, int K, int columns, float* to) {
-  if (columns < kPanel) return pack_panel(from, ld, K, columns, to);
+  if (columns % kLanes != 0) return pack_panel(from, ld, K, columns, to);
   for (int k = 0; k < K; ++k, from += ld, to += kPanel) {
-    for (int v = 0; v < kVectors; ++v) store(to + v * kLanes, load(from + v * kLanes));
+    for (int v = 0; v < kPanel; v += kLanes) {
+      store(to + v, v < columns ? load(from + v) : vfloat{});
+    }
   }
 }
 
@@ -190,15 +192,15 @@ OuterPlan outer_plan(int taps, int IC, int OC, int rows, int W) {
 }
 
 // sum[M][kPanel] (+)= products of rows [begin, end) of bottom, from channel `ic` on, with the
-// packed pixels.
+// packed pixels, of which `columns` count: kLanes or kPanel.
 template <int M>
 [[gnu::noinline]] void sum_tile(const ConstView& bottom, int begin, int end, int ic,
-                                const float* packed, bool first, float* sum) {
+                                const float* packed, int columns, bool first, float* sum) {
   Accumulators<M> acc;
   clear(acc);
   for (int row = begin; row < end; ++row) {
     const float* a = bottom.pixel(row / bottom.h, row % bottom.h, 0) + ic;
-    outer_kernel(bottom.w, a, bottom.pixel_stride, packed, kPanel, kPanel, acc);
+    outer_kernel(bottom.w, a, bottom.pixel_stride, packed, kPanel, columns, acc);
     packed += static_cast<std::ptrdiff_t>(bottom.w) * kPanel;
   }
   for (int m = 0; m < M && !first; ++m) {
@@ -208,12 +210,13 @@ template <int M>
 }
 
 // sum[IC][kPanel] likewise.
-void sum_block(const ConstView& bottom, int begin, int end, const float* packed, bool first,
-               float* sum) {
+void sum_block(const ConstView& bottom, int begin, int end, const float* packed, int columns,
+               bool first, float* sum) {
   const int step = even_rows(bottom.c);
   for (int ic = 0; ic < bottom.c; ic += step) {
     with_rows(min(step, bottom.c - ic), [&](auto rows) {
-      sum_tile<decltype(rows)::value>(bottom, begin, end, ic, packed, first, sum + ic * kPanel);
+      sum_tile<decltype(rows)::value>(bottom, begin, end, ic, packed, columns, first,
+                                      sum + ic * kPanel);
     });
   }
 }
@@ -300,13 +303,13 @@ void sum_outer_products(const Context& ctx, ConstView bottom, const ConstView* t
         for (int row = row_of(split); row < row_of(split + 1); row += plan.block_rows) {
           const int end = min(row + plan.block_rows, row_of(split + 1));
           for (int panel = first; panel < last; ++panel) {
-            const int oc = panel % plan.panels * kPanel;
-            pack_pixels(top_diff[panel / plan.panels], row, end, oc, min(kPanel, OC - oc), packed);
+            const int oc = panel % plan.panels * kPanel, columns = min(kPanel, OC - oc);
+            pack_pixels(top_diff[panel / plan.panels], row, end, oc, columns, packed);
             float block_sum[kPanel] = {};
             add_rows(packed, (end - row) * bottom.w, kPanel, kPanel, block_sum);
             for (int i = 0; i < kPanel; ++i) bias_sum[(panel - first) * kPanel + i] += block_sum[i];
-            sum_block(bottom, row, end, packed, row == row_of(split),
-                      sum + (panel - first) * panel_floats);
+            sum_block(bottom, row, end, packed, columns <= kLanes ? kLanes : kPanel,
+                      row == row_of(split), sum + (panel - first) * panel_floats);
           }
         }
         if (plan.splits > 1) continue;
