@@ -72,6 +72,11 @@ struct Plan {
     return static_cast<int>(ceil_div(count, ceil_div(count, most)));
   }
 
+  // The same of channels, in whole cache lines.
+  static int even_chunk(int channels, int most) {
+    return min(channels, static_cast<int>(round_up(even(channels, most), kLine)));
+  }
+
   // in_order: whether the filters of neighbouring columns are neighbours in memory.
   Plan(int threads, int images, int target_h, int target_w, int k, int n, bool in_order)
       : K(k), columns(n), grid(F::kTile, images, target_h, target_w) {
@@ -88,7 +93,7 @@ struct Plan {
       const int rounds = static_cast<int>(ceil_div(ceil_div(grid.count(), block), threads));
       if (rounds <= kFewRounds) block = static_cast<int>(ceil_div(grid.count(), rounds * threads));
       products = kPositions * product_stride(block);
-      chunk = even(k, kBlockChannels);
+      chunk = even_chunk(k, kBlockChannels);
     } else {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
       block = even(grid.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
@@ -98,7 +103,7 @@ struct Plan {
                group * threads <= panels;
       };
       while (in_order && fits(2 * group)) group *= 2;
-      chunk = even(k, kChannels / group);
+      chunk = even_chunk(k, kChannels / group);
       filter_stride = static_cast<std::ptrdiff_t>(chunk) * kPanel + kGap;
       filters = 2 * F::kWindow * filter_stride;
       products = group * kPositions * product_stride(kPanelTiles / group);

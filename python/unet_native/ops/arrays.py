@@ -146,9 +146,4 @@ def empty_workspace(nbytes: int) -> Array:
     It starts at a cache line: numpy's own arrays do not, and vectors that straddle two lines cost
     the matrix kernels up to a third of their speed.
     """
-    floats, line = -(-nbytes // 4), 16
-    if floats == 0:
-        return np.empty(0, np.float32)
-    memory = np.empty(floats + line, np.float32)
-    start = -(memory.ctypes.data // 4) % line
-    return memory[start : start + floats]
+    return _aligned((-(-nbytes // 4),))
