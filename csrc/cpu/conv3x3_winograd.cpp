@@ -19,7 +19,8 @@
 //                  filters --gather--> taps --transform--> two rows of positions of U --> products
 //
 //                all in its L2 cache; few tiles leave room there for the products of several
-//                panels, whose filters are then read in longer rows
+//                panels, whose filters are then read in longer rows; the next filters are gathered
+//                between the multiplications
 //
 // Cost      2*N*K*N_*H*W * P/m^2 flop in the products: 4.5 or 3.6 per output and channel for tiles
 //           of m = 4 or 6 pixels, where the direct sum has 18; the transforms are about 10 % more
@@ -29,95 +30,10 @@
 #include "cpu/stream.h"
 #include "cpu/winograd.h"
 #include "cpu/winograd_filters.h"
+#include "cpu/winograd_plan.h"
 
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
-
-constexpr std::ptrdiff_t kMaxFilterFloats = 9 << 19;  // transformed filters kept whole: 19 MB
-constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
-constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut by tiles: 448 KB
-constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
-constexpr int kFewRounds = 8;                         // of blocks, that threads begin together
-constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
-// Source channels whose filters are gathered at a time, of all panels taken together.
-constexpr int kChannels = 512;
-constexpr int kBlockChannels = 128;  // the same in the cut by tiles
-constexpr int kMaxGroup = 8;         // most panels that the cut by channels takes together,
-constexpr std::ptrdiff_t kGroupFloats = 75 << 10;  // whose M is at most 300 KB
-// The work on the filters of a position, in the products of so many tiles: measured at 18 to 64
-// pixels, where the two sizes of tiles meet.
-constexpr int kFilterTiles = 5;
-constexpr int kGap = 16;  // floats between positions, lest all fall into one cache set
-
-// The shape of one correlation and how it is cut.
-template <class F>
-struct Plan {
-  static constexpr int kPositions = F::kPositions;
-  int K, columns;
-  TileGrid grid;
-  int panels;
-  bool by_tiles;
-  int block;                                // tiles transformed together
-  int group = 1;                            // panels taken together, by channels
-  int chunk;                                // channels whose filters are gathered together
-  std::ptrdiff_t row, position;             // floats of V: of a tile, of a position
-  std::ptrdiff_t filter_stride;             // of a position of a panel of U
-  std::ptrdiff_t taps;                      // floats gathered, of all panels taken together
-  std::ptrdiff_t filters, tiles, products;  // floats: U, V, M
-
-  static std::ptrdiff_t product_stride(int tiles) { return tiles * kPanel + kGap; }
-
-  // The size of nearly equal parts of `count`, each at most `most`.
-  static int even(int count, int most) {
-    return static_cast<int>(ceil_div(count, ceil_div(count, most)));
-  }
-
-  // The same of channels, in whole cache lines.
-  static int even_chunk(int channels, int most) {
-    return min(channels, static_cast<int>(round_up(even(channels, most), kLine)));
-  }
-
-  // in_order: whether the filters of neighbouring columns are neighbours in memory.
-  Plan(int threads, int images, int target_h, int target_w, int k, int n, bool in_order)
-      : K(k), columns(n), grid(F::kTile, images, target_h, target_w) {
-    panels = static_cast<int>(ceil_div(n, kPanel));
-    row = row_length(k);
-    filter_stride = static_cast<std::ptrdiff_t>(k) * kPanel + kGap;
-    filters = kPositions * filter_stride * panels;
-    // Whichever is less is kept whole, U or V, unless that leaves threads without work.
-    by_tiles = filters <= kMaxFilterFloats && (grid.count() >= n || panels < threads);
-    if (by_tiles) {
-      const auto fit = kBlockFloats / (kPositions * row) / kRows * kRows;
-      block = static_cast<int>(max<std::ptrdiff_t>(kRows, min<std::ptrdiff_t>(fit, kMaxBlock)));
-      // Of few blocks, as many for each thread.
-      const int rounds = static_cast<int>(ceil_div(ceil_div(grid.count(), block), threads));
-      if (rounds <= kFewRounds) block = static_cast<int>(ceil_div(grid.count(), rounds * threads));
-      products = kPositions * product_stride(block);
-      chunk = even_chunk(k, kBlockChannels);
-    } else {
-      const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
-      block = even(grid.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
-      const auto fits = [&](int group) {
-        return group <= kMaxGroup && group * grid.count() <= kPanelTiles &&
-               group * kPositions * product_stride(grid.count()) <= kGroupFloats &&
-               group * threads <= panels;
-      };
-      while (in_order && fits(2 * group)) group *= 2;
-      chunk = even_chunk(k, kChannels / group);
-      filter_stride = static_cast<std::ptrdiff_t>(chunk) * kPanel + kGap;
-      filters = 2 * F::kWindow * filter_stride;
-      products = group * kPositions * product_stride(kPanelTiles / group);
-    }
-    taps = group * panel_taps(chunk);
-    position = position_length(block * row);
-    tiles = kPositions * position;
-  }
-
-  std::ptrdiff_t workspace(int threads) const {
-    return by_tiles ? filters + threads * (taps + tiles + products)
-                    : tiles + threads * (taps + filters + products);
-  }
-};
 
 // V [P][block][row]: tile `first + t` of the source into row t.
 template <class F>
@@ -131,10 +47,11 @@ void transform_source(const ConcatView& source, int padding, const Plan<F>& plan
 // Positions [first, first + positions) of M [P][tiles][kPanel] (+)= V [P][.. from `t` on][k ..
 // k + channels) * U [positions][channels][kPanel], of which the first `Vectors` vectors count. V
 // lies in the L2 cache where the product is complete, in a farther one where it is added to
-// another.
+// another; `next` are then the filters to be gathered meanwhile, with steps_of_products steps in
+// all.
 template <int Vectors, bool Whole, bool Add, class F>
 void multiply(const Plan<F>& plan, int first, int positions, const float* V, int t, int tiles,
-              int k, int channels, const float* U, float* M) {
+              int k, int channels, const float* U, FilterStream* next, float* M) {
   const int step = even_rows(tiles);
   for (int p = 0; p < positions; ++p) {
     const float* v = V + (first + p) * plan.position + t * plan.row + k;
@@ -155,7 +72,11 @@ void multiply(const Plan<F>& plan, int first, int positions, const float* V, int
         if constexpr (Whole) {
           panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, acc);
         } else {
-          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, ahead, acc);
+          const auto meanwhile = [&](const float* row) {
+            next->step();
+            fetch_rows<decltype(rows)::value>(row, plan.row, ahead);
+          };
+          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, meanwhile, acc);
         }
         store_vectors<Vectors>(acc, kLanes, m + i * kPanel, kPanel);
       });
@@ -169,19 +90,26 @@ void multiply_whole(const Plan<F>& plan, const float* V, int tiles, const float*
                     float* M) {
   const auto products =
       columns <= kLanes ? multiply<1, true, false, F> : multiply<2, true, false, F>;
-  products(plan, 0, F::kPositions, V, 0, tiles, 0, plan.K, U, M);
+  products(plan, 0, F::kPositions, V, 0, tiles, 0, plan.K, U, nullptr, M);
 }
 
-// One row of positions, the source channels [k, k + channels) of the tiles from `t` on.
+// One row of positions of the tiles from `t` on, the source channels of a part of the filters.
 template <class F>
-void multiply_chunk(const Plan<F>& plan, int position_row, const float* V, int t, int tiles, int k,
-                    int channels, const float* U, int columns, float* M) {
+void multiply_chunk(const Plan<F>& plan, int position_row, const float* V, int t, int tiles,
+                    const FilterPart& part, const float* U, int columns, FilterStream& next,
+                    float* M) {
   const auto first =
       columns <= kLanes ? multiply<1, false, false, F> : multiply<2, false, false, F>;
   const auto further =
       columns <= kLanes ? multiply<1, false, true, F> : multiply<2, false, true, F>;
-  (k == 0 ? first : further)(plan, position_row * F::kWindow, F::kWindow, V, t, tiles, k, channels,
-                             U, M);
+  (part.k == 0 ? first : further)(plan, position_row * F::kWindow, F::kWindow, V, t, tiles, part.k,
+                                  part.channels, U, &next, M);
+}
+
+template <class F>
+std::ptrdiff_t steps_of_products(const FilterPart& part, int tiles) {
+  return part.panels * F::kPositions * ceil_div(tiles, even_rows(tiles)) *
+         ceil_div(part.channels, kLine);
 }
 
 // What happens to a result before it is stored.
@@ -250,7 +178,7 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
     for (int p = 0; p < plan.panels; ++p) {
       for (int c = 0; c < chunks; ++c) {
         const int k = c * plan.chunk, channels = min(plan.chunk, plan.K - k);
-        filter.gather(k, channels, p * kPanel, 1, taps);
+        filter.gather({k, channels, p * kPanel, 1}, taps);
         float* of_chunk = U + p * panel_floats + static_cast<std::ptrdiff_t>(k) * kPanel;
         for (int pair = 0; pair < F::kWindow / 2; ++pair) {
           float* const to[2] = {of_chunk + row_of_pair<F>(pair, 0) * row_floats,
@@ -290,50 +218,64 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
   const std::ptrdiff_t panel_products = plan.products / plan.group;
   const auto finish =
       worth_streaming(target) ? transform_products<true, F> : transform_products<false, F>;
-  const int count = plan.grid.count();
+  int groups = 0;  // of panels, that threads have taken
 #pragma omp parallel num_threads(ctx.threads)
   {
+    const auto take_group = [&] {
+      int taken;
+#pragma omp atomic capture
+      taken = groups++;
+      return taken * plan.group;
+    };
     float* taps = V + plan.tiles + thread_index() * (plan.taps + plan.filters + plan.products);
+    float* spare = taps + plan.taps / 2;
     float* U = taps + plan.taps;  // [2][F::kWindow][chunk][kPanel]
     float* M = U + plan.filters;
-    for (int first = 0; first < count; first += plan.block) {
-      const int tiles = min(plan.block, count - first);
+    for (int first = 0; first < plan.grid.count(); first += plan.block) {
+      const int tiles = min(plan.block, plan.grid.count() - first);
+#pragma omp single nowait
+      groups = 0;
 #pragma omp for schedule(dynamic, 8)
       for (int t = 0; t < tiles; ++t) {
         touch_windows<F::kWindow>(source, plan.grid, -padding, first + t, 1);
         transform_source(source, padding, plan, first + t, t, V);
       }
-#pragma omp for schedule(dynamic, 1)
-      for (int p = 0; p < plan.panels; p += plan.group) {
-        const int panels = min(plan.group, plan.panels - p);
-        const int step = Plan<F>::even(tiles, kPanelTiles);
-        for (int begin = 0; begin < tiles; begin += step) {
-          const int part = min(step, tiles - begin);
-          for (int k = 0; k < plan.K; k += plan.chunk) {
-            const int channels = min(plan.chunk, plan.K - k);
-            filter.gather(k, channels, p * kPanel, panels, taps);
-            for (int g = 0; g < panels; ++g) {
-              const int columns = min(kPanel, plan.columns - (p + g) * kPanel);
-              for (int pair = 0; pair < F::kWindow / 2; ++pair) {
-                float* const rows[2] = {U, U + row_floats};
-                transform_pair<F>(pair, taps + g * panel_taps(channels), channels,
-                                  plan.filter_stride, rows);
-                for (int which = 0; which < 2; ++which) {
-                  multiply_chunk(plan, row_of_pair<F>(pair, which), V, begin, part, k, channels,
-                                 rows[which], columns, M + g * panel_products);
-                }
-              }
+      bool gathered = false;
+      Turn next{take_group(), 0, 0};
+      while (next.p < plan.panels) {
+        const Turn turn = next;
+        if (!plan.advance(next, tiles)) next = {take_group(), 0, 0};
+        const FilterPart part = plan.part(turn);
+        const int count = plan.count(turn, tiles);
+        if (!gathered) filter.gather(part, taps);
+        FilterStream stream(
+            next.p < plan.panels ? filter.rows(plan.part(next), spare) : FilterRows{},
+            steps_of_products<F>(part, count));
+        for (int g = 0; g < part.panels; ++g) {
+          const int columns = min(kPanel, plan.columns - part.n - g * kPanel);
+          for (int pair = 0; pair < F::kWindow / 2; ++pair) {
+            float* const rows[2] = {U, U + row_floats};
+            transform_pair<F>(pair, taps + g * panel_taps(part.channels), part.channels,
+                              plan.filter_stride, rows);
+            for (int which = 0; which < 2; ++which) {
+              multiply_chunk(plan, row_of_pair<F>(pair, which), V, turn.begin, count, part,
+                             rows[which], columns, stream, M + g * panel_products);
             }
           }
-          for (int g = 0; g < panels; ++g) {
-            for (int t = 0; t < part; ++t) {
-              finish(plan, M + g * panel_products, part, t, first + begin + t, (p + g) * kPanel,
-                     end, target);
-            }
-          }
-          finish_streaming();
         }
+        stream.finish();
+        gathered = stream.any();
+        if (gathered) swap(taps, spare);
+        if (next.k > 0) continue;  // more channels of the same products
+        for (int g = 0; g < part.panels; ++g) {
+          for (int t = 0; t < count; ++t) {
+            finish(plan, M + g * panel_products, count, t, first + turn.begin + t,
+                   part.n + g * kPanel, end, target);
+          }
+        }
+        finish_streaming();
       }
+#pragma omp barrier
     }
   }
 }

@@ -157,17 +157,25 @@ template <int Vectors, int M>
   }
 }
 
-// The same, while the M rows that lie `ahead` floats further on are brought into the cache: the
-// rows of the next tile, where these are too far apart for the processor to foresee.
-template <int Vectors, int M>
+// The same, while `meanwhile(a)` is done every kLine channels: what the next product reads is
+// brought into the cache, where the processor cannot foresee it.
+template <int Vectors, int M, class Meanwhile>
 [[gnu::always_inline]] inline void panel_vectors(int K, const float* a, std::ptrdiff_t lda,
                                                  const float* panel, int second,
-                                                 std::ptrdiff_t ahead, Accumulators<M>& acc) {
+                                                 const Meanwhile& meanwhile, Accumulators<M>& acc) {
   for (int k = 0; k < K; k += kLine, a += kLine, panel += kLine * kPanel) {
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) __builtin_prefetch(a + m * lda + ahead);
+    meanwhile(a);
     panel_vectors<Vectors>(min(kLine, K - k), a, lda, panel, second, acc);
   }
+}
+
+// Brings a cache line of each of the M rows, lda apart, that lie `ahead` floats after `a` into the
+// cache.
+template <int M>
+[[gnu::always_inline]] inline void fetch_rows(const float* a, std::ptrdiff_t lda,
+                                              std::ptrdiff_t ahead) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) fetch(a + m * lda + ahead);
 }
 
 // `columns` <= kPanel columns of the panel count; up to kLanes cost half.

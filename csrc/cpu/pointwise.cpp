@@ -115,7 +115,8 @@ template <int M>
   const float* panel = chunk.panel;
   for (int t = 0; t < a.sources; ++t, panel += chunk.count * kPanel) {
     if (ahead != 0 && chunk.columns == kPanel) {
-      panel_vectors<2>(chunk.count, a.first[t], a.stride, panel, kLanes, ahead, acc);
+      const auto fetch_next = [&](const float* row) { fetch_rows<M>(row, a.stride, ahead); };
+      panel_vectors<2>(chunk.count, a.first[t], a.stride, panel, kLanes, fetch_next, acc);
     } else {
       panel_kernel(chunk.count, a.first[t], a.stride, panel, chunk.columns, acc);
     }

@@ -6,7 +6,8 @@
 // further still, which no processor foresees: gathered, they are read in the order of the memory as
 // far as it goes, and only once, while the transform reads them for each pair of rows of positions.
 // The transform works by such pairs because one pair of 256 channels fits into the L2 cache, and
-// because a point's row and its negative's share half of the work.
+// because a point's row and its negative's share half of the work. A FilterStream gathers the next
+// filters while the processor multiplies.
 #pragma once
 
 #include "core/view.h"
@@ -23,31 +24,65 @@ constexpr std::ptrdiff_t tap_length(int channels) {
 }
 constexpr std::ptrdiff_t panel_taps(int channels) { return 9 * tap_length(channels); }
 
-// Filters as seen by one pass. `gather` brings the rows [k, k + channels) of `panels` panels, from
-// column n on, to taps [panels][9][channels][kPanel], zero-padded. `in_order`: whether neighbouring
-// panels are neighbours in memory, so that it pays to gather several at a time.
+// What is gathered at a time: the rows [k, k + channels) of `panels` panels, from column n on.
+struct FilterPart {
+  int k, channels, n, panels;
+};
+
+// Rows of whole panels, where they lie in memory and where in taps they go: floats from one tap,
+// row or panel to the next.
+struct FilterRows {
+  const float* from;
+  float* to;
+  std::ptrdiff_t from_tap, from_row;
+  std::ptrdiff_t to_tap, to_row, to_panel;
+  int rows, panels;  // rows of a tap, panels of a row
+};
+
+// Filters as seen by one pass. `gather` brings a part of them to taps [panels][9][channels][kPanel],
+// zero-padded. `in_order`: whether neighbouring panels are neighbours in memory, so that it pays to
+// gather several at a time, and to copy their `rows` by a FilterStream.
 struct ForwardFilter {
   static constexpr bool in_order = true;
   ConstFilter weight;
   int channels() const { return weight.ic; }
   int columns() const { return weight.oc; }
 
-  void gather(int k, int channels, int n, int panels, float* taps) const {
-    const std::ptrdiff_t stride = tap_length(channels);
+  void gather(const FilterPart& part, float* taps) const {
+    const std::ptrdiff_t stride = tap_length(part.channels);
     for (int tap = 0; tap < 9; ++tap, taps += stride) {
-      const float* from = weight.tap(tap / 3, tap % 3) + static_cast<std::ptrdiff_t>(k) * weight.oc;
-      for (int r = 0; r < channels; ++r, from += weight.oc) {
+      const float* from = row(tap, part);
+      for (int r = 0; r < part.channels; ++r, from += weight.oc) {
         float* to = taps + static_cast<std::ptrdiff_t>(r) * kPanel;
-        for (int p = 0; p < panels; ++p, to += panel_taps(channels)) {
-          const int column = n + p * kPanel;
-          if (column + kPanel > weight.oc) {
-            pack_panel(from + column, 0, 1, weight.oc - column, to);
+        for (int p = 0; p < part.panels; ++p, to += panel_taps(part.channels)) {
+          const int column = p * kPanel;
+          if (part.n + column + kPanel > weight.oc) {
+            pack_panel(from + column, 0, 1, weight.oc - part.n - column, to);
             continue;
           }
           for (int v = 0; v < kPanel; v += kLanes) store(to + v, load(from + column + v));
         }
       }
     }
+  }
+
+  // What a FilterStream gathers: nothing where a panel is not whole.
+  FilterRows rows(const FilterPart& part, float* taps) const {
+    if (part.n + part.panels * kPanel > weight.oc) return {};
+    return {row(0, part),
+            taps,
+            row(1, part) - row(0, part),
+            weight.oc,
+            tap_length(part.channels),
+            kPanel,
+            panel_taps(part.channels),
+            part.channels,
+            part.panels};
+  }
+
+ private:
+  const float* row(int tap, const FilterPart& part) const {
+    return weight.tap(tap / 3, tap % 3) + static_cast<std::ptrdiff_t>(part.k) * weight.oc + part.n;
   }
 };
 
@@ -57,21 +92,24 @@ struct FlippedFilter {
   int channels() const { return weight.oc; }
   int columns() const { return weight.ic; }
 
-  void gather(int k, int channels, int n, int panels, float* taps) const {
-    const std::ptrdiff_t stride = tap_length(channels);
-    for (int p = 0; p < panels; ++p) {
+  void gather(const FilterPart& part, float* taps) const {
+    const std::ptrdiff_t stride = tap_length(part.channels);
+    for (int p = 0; p < part.panels; ++p) {
       for (int tap = 0; tap < 9; ++tap, taps += stride) {
-        const float* from = weight.tap(2 - tap / 3, 2 - tap % 3) + k;
+        const float* from = weight.tap(2 - tap / 3, 2 - tap % 3) + part.k;
         // Along the rows of the memory: kLanes of them side by side are streams that a processor
         // follows.
         for (int v = 0; v < kPanel; v += kLanes) {
-          const int column = n + p * kPanel + v;
-          gather_columns(from + static_cast<std::ptrdiff_t>(column) * weight.oc, channels,
+          const int column = part.n + p * kPanel + v;
+          gather_columns(from + static_cast<std::ptrdiff_t>(column) * weight.oc, part.channels,
                          max(0, min(kLanes, weight.ic - column)), taps + v);
         }
       }
     }
   }
+
+  // A FilterStream would have to copy them to be transposed later, which costs more than waiting.
+  FilterRows rows(const FilterPart&, float*) const { return {}; }
 
  private:
   // from [columns][channels], rows weight.oc apart, to `to` [channels][kLanes], rows kPanel apart.
@@ -92,6 +130,64 @@ struct FlippedFilter {
       for (int i = columns; i < kLanes; ++i) to[r * kPanel + i] = 0.0f;
     }
   }
+};
+
+// Gathers rows of filters while something else is computed, spread evenly over `steps` steps: a row
+// is first brought into the L1 cache and copied when kLead more have been. Between the vectors of a
+// product both cost next to nothing; all at once they wait for the memory.
+class FilterStream {
+ public:
+  FilterStream(const FilterRows& rows, std::ptrdiff_t steps)
+      : rows_(rows), count_(9 * rows.rows), steps_(steps) {}
+  bool any() const { return count_ > 0; }
+
+  [[gnu::always_inline]] inline void step() {
+    for (due_ += count_; due_ >= steps_; due_ -= steps_) {
+      if (++fetches_ > kLead) copy();
+      if (fetched_.tap < 9) fetch_row();
+    }
+  }
+
+  void finish() {
+    while (any() && copied_.tap < 9) copy();
+  }
+
+ private:
+  static constexpr int kLead = 4;
+
+  struct Place {
+    int tap = 0, row = 0;
+
+    [[gnu::always_inline]] inline void next(int rows) {
+      if (++row == rows) row = 0, ++tap;
+    }
+  };
+
+  [[gnu::always_inline]] inline const float* from(const Place& place) const {
+    return rows_.from + place.tap * rows_.from_tap + place.row * rows_.from_row;
+  }
+
+  [[gnu::always_inline]] inline void fetch_row() {
+    const float* p = from(fetched_);
+    for (int panel = 0; panel < rows_.panels; ++panel, p += kPanel) {
+      for (int v = 0; v < kPanel; v += kLine) fetch(p + v);
+    }
+    fetched_.next(rows_.rows);
+  }
+
+  [[gnu::always_inline]] inline void copy() {
+    const float* p = from(copied_);
+    float* to = rows_.to + copied_.tap * rows_.to_tap + copied_.row * rows_.to_row;
+    for (int panel = 0; panel < rows_.panels; ++panel, p += kPanel, to += rows_.to_panel) {
+      for (int v = 0; v < kPanel; v += kLanes) store(to + v, load(p + v));
+    }
+    copied_.next(rows_.rows);
+  }
+
+  FilterRows rows_;
+  std::ptrdiff_t count_, steps_, due_ = 0;  // `due_` of steps_ parts of a row
+  Place fetched_, copied_;
+  int fetches_ = 0;
 };
 
 // The rows of positions that are transformed together, F::kWindow / 2 pairs: the two of a point and
