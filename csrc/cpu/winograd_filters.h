@@ -39,9 +39,10 @@ struct FilterRows {
   int rows, panels;  // rows of a tap, panels of a row
 };
 
-// Filters as seen by one pass. `gather` brings a part of them to taps [panels][9][channels][kPanel],
-// zero-padded. `in_order`: whether neighbouring panels are neighbours in memory, so that it pays to
-// gather several at a time, and to copy their `rows` by a FilterStream.
+// Filters as seen by one pass. `gather` brings a part of them to taps
+// [panels][9][channels][kPanel], zero-padded. `in_order`: whether neighbouring panels are
+// neighbours in memory, so that it pays to gather several at a time, and to copy their `rows` by a
+// FilterStream.
 struct ForwardFilter {
   static constexpr bool in_order = true;
   ConstFilter weight;

@@ -19,7 +19,7 @@ constexpr int kPanelTiles = 112;                      // most tiles of M in the 
 constexpr int kStreamedChannels = 384;
 constexpr int kChannels = 512;
 constexpr int kBlockChannels = 128;
-constexpr int kMaxGroup = 8;         // most panels that the cut by channels takes together,
+constexpr int kMaxGroup = 8;  // most panels that the cut by channels takes together,
 constexpr std::ptrdiff_t kGroupFloats = 75 << 10;  // whose M is at most 300 KB
 // The work on the filters of a position, in the products of so many tiles: measured at 18 to 64
 // pixels, where the two sizes of tiles meet.
