@@ -11,11 +11,11 @@ namespace {
 
 constexpr int kBlockChannels = 128;               // most channels of a block, on either side
 constexpr std::ptrdiff_t kRowFloats = 128 << 10;  // V and D of a chunk: 512 KB, beside 512 KB of S
-constexpr std::ptrdiff_t kPieces = 8;             // of work, at least, where there are tiles enough
-constexpr std::ptrdiff_t kTilesOfPieces = 4096;   // of which there may be as many again
+constexpr std::ptrdiff_t kPieces = 8;            // of work, at most, but where there are many tiles
+constexpr std::ptrdiff_t kTilesOfPieces = 4096;  // of which there may be as many again
 constexpr std::ptrdiff_t kMostPieces = 32;
-constexpr std::ptrdiff_t kFewPieces = 4;  // that few tiles are cut into, with smaller chunks
-constexpr std::ptrdiff_t kFewTiles = 24;  // in a chunk, at least: all sums are transformed for each
+constexpr std::ptrdiff_t kFewPieces = 4;  // up to so many, splits may be smaller than a chunk,
+constexpr std::ptrdiff_t kFewTiles = 20;  // down to so many tiles: each transforms all its sums
 constexpr std::ptrdiff_t kSumFloats = 7 << 20;  // T of all splits together: 29 MB
 
 template <class F>
@@ -78,14 +78,15 @@ struct WeightsPlan {
   }
 
  private:
-  // Splits of whole chunks that are nearly equal.
+  // A power of two of splits, so that two or four threads have as many, in chunks that are nearly
+  // equal.
   void cut_tiles() {
     const std::ptrdiff_t tiles = grid.count();
-    const auto share = max(kFewTiles, ceil_div(tiles * blocks(), kFewPieces));
-    const auto most = min(share, kRowFloats / (F::kWindow * (v_tile + d_tile)));
+    const auto most = kRowFloats / (F::kWindow * (v_tile + d_tile));  // tiles of a chunk
     const auto pieces = min(kMostPieces, max<std::ptrdiff_t>(1, tiles / kTilesOfPieces) * kPieces);
-    const auto fit = min(kSumFloats / (blocks() * t_size), tiles / most);
-    splits = static_cast<int>(max<std::ptrdiff_t>(1, min(pieces / blocks(), fit)));
+    const auto fit = min(pieces, kSumFloats / t_size) / blocks();
+    const auto least = [&] { return splits * blocks() < kFewPieces ? kFewTiles : most; };
+    while (2 * splits <= fit && 2 * splits * least() <= tiles) splits *= 2;
     const auto of_split = ceil_div(tiles, splits);
     chunk = static_cast<int>(ceil_div(of_split, ceil_div(of_split, most)));
   }
