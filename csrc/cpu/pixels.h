@@ -13,6 +13,12 @@ namespace {
 // Lane i is p[i * stride] for i < count, else 0.
 [[gnu::always_inline]] inline vfloat gather(const float* p, std::ptrdiff_t stride, int count) {
   if (count == kLanes && stride == 1) return load(p);
+  if (count == kLanes && stride == 2) {  // of two classes, say: from two vectors that overlap
+    vint every_second;
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) every_second[i] = i < kLanes / 2 ? 2 * i : 2 * i + 1;
+    return __builtin_shuffle(load(p), load(p + kLanes - 1), every_second);
+  }
   float lanes[kLanes] = {};
   if (count == kLanes) {
 #pragma GCC unroll 16

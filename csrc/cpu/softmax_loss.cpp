@@ -11,6 +11,8 @@
 namespace unet::cpu::UNET_ISA {
 namespace {
 
+constexpr int kFewClasses = 4;
+
 // The workspace is an array of float32 and need not be aligned for more.
 typedef double loose_double __attribute__((aligned(4), may_alias));
 
@@ -20,20 +22,58 @@ struct RowSums {
   loose_double bad_label;  // first column whose label is none, or -1
 };
 
+// Sums of the lanes, in their order.
+typedef double vdouble __attribute__((vector_size(8 * kLanes)));
+double sum_of_lanes(vdouble lanes) {
+  double sum = 0;
+  for (int i = 0; i < kLanes; ++i) sum += lanes[i];
+  return sum;
+}
+
+// Which of the first `count` lanes are labels of pixels that count: all ones there.
+[[gnu::always_inline]] inline vint counted(const SoftmaxLossSetting& setting, vfloat label,
+                                           int count) {
+  vint lane{};
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  const vint inside = lane < count;
+  if (!setting.has_ignore_label) return inside;
+  return inside & (label != static_cast<float>(setting.ignore_label));
+}
+
+// The weights of `count` pixels from w on, those of one row of a blob that may be absent.
+[[gnu::always_inline]] inline vfloat weights_of(ConstView weight, int n, int h, int w, int count) {
+  if (weight.data == nullptr) return splat(1.0f);
+  return gather(weight.pixel(n, h, w), weight.pixel_stride, count);
+}
+
 void sum_row(const SoftmaxLossSetting& setting, int classes, ConstView label, ConstView weight,
              int n, int h, RowSums* sums) {
-  double total = 0;
-  int valid = 0, bad = -1;
-  for (int w = 0; w < label.w; ++w) {
-    const float l = *label.pixel(n, h, w);
-    if (is_ignored(setting, l)) continue;
-    if (!is_class(l, classes) && bad < 0) bad = w;
-    ++valid;
-    if (weight.data) total += *weight.pixel(n, h, w);
+  vdouble total{};
+  vint valid{}, any_bad{};
+  for (int w = 0; w < label.w; w += kLanes) {
+    const int count = min(kLanes, label.w - w);
+    const vfloat l = gather(label.pixel(n, h, w), label.pixel_stride, count);
+    const vint counts = counted(setting, l, count);
+    const vfloat whole = __builtin_convertvector(__builtin_convertvector(l, vint), vfloat);
+    any_bad |= counts & ~((l >= 0.0f) & (l < static_cast<float>(classes)) & (l == whole));
+    valid -= counts;
+    const vfloat factor = counts ? weights_of(weight, n, h, w, count) : vfloat{};
+    total += __builtin_convertvector(factor, vdouble);
   }
-  sums->valid = valid;
-  sums->weight = weight.data ? total : valid;
-  sums->bad_label = bad;
+  sums->valid = 0;
+  sums->bad_label = -1;
+  bool bad = false;
+  for (int i = 0; i < kLanes; ++i) {
+    sums->valid += valid[i];
+    bad = bad || any_bad[i] != 0;
+  }
+  sums->weight = weight.data ? sum_of_lanes(total) : static_cast<double>(sums->valid);
+  for (int w = 0; bad && w < label.w; ++w) {
+    const float l = *label.pixel(n, h, w);
+    if (is_ignored(setting, l) || is_class(l, classes)) continue;
+    sums->bad_label = w;
+    break;
+  }
 }
 
 // Blob pointers of a block of pixels; null where an output is not wanted.
@@ -42,31 +82,28 @@ struct Block {
   float *diff, *prob;
 };
 
-// Writes the outputs of `count` <= kLanes pixels; returns the weighted sum of their losses or,
-// without weights, leaves each in `nll`.
-[[gnu::always_inline]] inline double loss_of_block(const Block& at,
-                                                   const SoftmaxLossSetting& setting,
-                                                   ConstView score, ConstView label,
-                                                   ConstView weight, View diff, View prob, int n,
-                                                   int h, int w, int count, float scale,
-                                                   float* nll) {
+// Writes the outputs of `count` <= kLanes pixels; returns their weighted losses or, without
+// weights, leaves each in `nll`.
+[[gnu::always_inline]] inline vdouble loss_of_block(const Block& at,
+                                                    const SoftmaxLossSetting& setting,
+                                                    ConstView score, ConstView label,
+                                                    ConstView weight, View diff, View prob, int n,
+                                                    int h, int w, int count, float scale,
+                                                    float* nll) {
   const int C = score.c;
-  float factor[kLanes] = {}, target[kLanes] = {};
-  bool counts[kLanes] = {};
-  for (int i = 0; i < count; ++i) {
-    target[i] = *label.pixel(n, h, w + i);
-    counts[i] = !is_ignored(setting, target[i]);
-    if (counts[i]) factor[i] = weight.data ? *weight.pixel(n, h, w + i) : 1.0f;
-    if (!counts[i]) target[i] = -1.0f;
-  }
-  const vfloat l = load(target);
+  vfloat l = gather(label.pixel(n, h, w), label.pixel_stride, count);
+  const vint counts = counted(setting, l, count);
+  l = counts ? l : splat(-1.0f);
+  const vfloat factor = counts ? weights_of(weight, n, h, w, count) : vfloat{};
 
   vfloat maximum = gather(at.score, score.pixel_stride, count);
   for (int c = 1; c < C; ++c) {
     const vfloat x = gather(at.score + c, score.pixel_stride, count);
     maximum = x > maximum ? x : maximum;
   }
-  // The exponentials wait in whichever output is wanted.
+  // The exponentials of few classes wait here, of many in whichever output is wanted.
+  vfloat exponentials[kFewClasses];
+  const bool few = C <= kFewClasses;
   float* const kept = at.prob ? at.prob : at.diff;
   const std::ptrdiff_t kept_stride = at.prob ? prob.pixel_stride : diff.pixel_stride;
   vfloat sum{}, x_label{};
@@ -75,33 +112,27 @@ struct Block {
     const vfloat e = exp_nonpositive(x);
     sum += e;
     x_label = l == splat(static_cast<float>(c)) ? x : x_label;
-    if (kept) scatter(kept + c, kept_stride, count, e);
-  }
-
-  double loss = 0;
-  vfloat minus_log;  // of the label's p
-  if (weight.data) {
-    minus_log = log_positive(sum) - x_label;
-  } else {
-    const vfloat p = exp_nonpositive(x_label) / sum;
-    minus_log = -log_positive(p < FLT_MIN ? splat(FLT_MIN) : p);  // NaN stays NaN
-  }
-  float losses[kLanes];
-  store(losses, minus_log);
-  for (int i = 0; i < count; ++i) {
-    if (!counts[i]) {
-      nll[i] = 0;
-    } else if (weight.data) {
-      loss += static_cast<double>(factor[i]) * losses[i];
-    } else {
-      nll[i] = losses[i];
+    if (few) {
+      exponentials[c] = e;
+    } else if (kept) {
+      scatter(kept + c, kept_stride, count, e);
     }
   }
 
+  vdouble loss{};
+  if (weight.data) {
+    const vfloat minus_log = counts ? log_positive(sum) - x_label : vfloat{};
+    loss = __builtin_convertvector(factor, vdouble) * __builtin_convertvector(minus_log, vdouble);
+  } else {
+    const vfloat p = exp_nonpositive(x_label) / sum;
+    const vfloat log = log_positive(p < FLT_MIN ? splat(FLT_MIN) : p);  // NaN stays NaN
+    scatter(nll, 1, count, counts ? -log : vfloat{});
+  }
+
   if (!kept) return loss;
-  const vfloat slope = load(factor) * scale;
+  const vfloat slope = factor * scale;
   for (int c = 0; c < C; ++c) {
-    const vfloat p = gather(kept + c, kept_stride, count) / sum;
+    const vfloat p = (few ? exponentials[c] : gather(kept + c, kept_stride, count)) / sum;
     if (at.prob) scatter(at.prob + c, prob.pixel_stride, count, p);
     if (at.diff) {
       const vfloat onehot = l == splat(static_cast<float>(c)) ? splat(1.0f) : vfloat{};
@@ -142,7 +173,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, SoftmaxLossSetting setting, ConstVi
 #pragma omp parallel for schedule(static) num_threads(threads_for(ctx, score.count()))
   for (int row = 0; row < rows; ++row) {
     const int n = row / H, h = row % H;
-    double loss = 0;
+    vdouble loss{};
     for (int w = 0; w < W; w += kLanes) {
       const Block at{score.pixel(n, h, w), bottom_diff.data ? bottom_diff.pixel(n, h, w) : nullptr,
                      prob.data ? prob.pixel(n, h, w) : nullptr};
@@ -150,7 +181,7 @@ SoftmaxLoss softmax_loss(const Context& ctx, SoftmaxLossSetting setting, ConstVi
           loss_of_block(at, setting, score, label, weight, bottom_diff, prob, n, h, w,
                         min(kLanes, W - w), scale, nll + static_cast<std::ptrdiff_t>(row) * W + w);
     }
-    sums[row].valid = loss;
+    sums[row].valid = sum_of_lanes(loss);
   }
   if (weight.data == nullptr) {
     float loss = 0;
