@@ -94,6 +94,16 @@ def test_matrix_kernels_keep_their_tile_in_registers(namespace, register, tile):
         assert any(op in name for name in kernels), f"no full tile in {op}: test is blind"
 
 
+@pytest.mark.parametrize(("namespace", "rows"), [("6avx512", 14), ("4avx2", 6)])
+@pytest.mark.parametrize(("op", "of_filters"), [("winograd", 1), ("pointwise", 0)])
+def test_next_rows_are_fetched(namespace, rows, op, of_filters):
+    """A full tile fetches each row of the next one, in Winograd's products the next filters too:
+    GCC 12 drops calls of functions that only do so (fetch in csrc/cpu/simd.h)."""
+    blocks = [block for name, block in code().items() if f"4unet3cpu{namespace}" in name]
+    tiles = [block for block in blocks if op in block and "vfmadd" in block]
+    assert max(block.count("\tprefetcht0") for block in tiles) >= rows + of_filters
+
+
 @pytest.mark.parametrize("op", ["winograd", "direct", "pointwise", "backward_row"])
 def test_large_results_are_streamed(op):
     """Stores past the caches (csrc/cpu/stream.h) are there where an op may write a large blob."""
