@@ -122,6 +122,12 @@ def test_import_leaves_heavy_packages_alone(module):
     assert not heavy & set(output.split())
 
 
+def test_import_leaves_the_environment_alone():
+    """How OpenMP's threads wait is chosen while the core is loaded; child processes choose anew."""
+    code = "import os; old = dict(os.environ); import unet_native; assert os.environ == old"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_import_is_quick():
     """Beyond numpy's own time, within a third of a second (the best of three)."""
     code = (
