@@ -71,7 +71,7 @@ def race(mode: str, case: Case, repeats: int) -> tuple[list[float], list[float]]
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(WARM_UP + repeats):
         for worker, count, found in zip(workers, iterations, seconds, strict=True):
-            took = sum(worker.run() for _ in range(count)) / count
+            took = worker.run(count)
             if turn >= WARM_UP:
                 found.append(took)
     for worker in workers:

@@ -1,8 +1,8 @@
 """One competitor in a process of its own, so that its peak memory can be measured.
 
 ``python -m benchmarks.worker NAME MODE TILE WIDTH THREADS`` sets the competitor up and then runs
-one iteration for each line "run" read from standard input, answering with a JSON line
-``{"seconds": s, "peak_rss_mb": m}``; a line "scores FILE" has it write its scores. MODE is "step"
+iterations for each line "run N" read from standard input, answering with a JSON line ``{"seconds":
+s, "peak_rss_mb": m}`` for one of them; a line "scores FILE" has it write its scores. MODE is "step"
 (forward, loss, backward, update) or "forward" (inference). :class:`Worker` is the other end.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 
 class Worker:
-    """A competitor's process; :meth:`run` makes it do one iteration."""
+    """A competitor's process; :meth:`run` makes it do iterations."""
 
     def __init__(self, name: str, mode: str, tile: int, width: int, threads: int):
         # Left set, this variable would hold the peers' BLAS to an older instruction set.
@@ -41,9 +41,9 @@ class Worker:
         )
         self.peak_rss_mb = 0.0
 
-    def run(self) -> float:
-        """Seconds of one iteration, as the process itself measured them."""
-        return self._ask("run")
+    def run(self, iterations: int = 1) -> float:
+        """Seconds of one iteration, as the process itself measured so many in a loop."""
+        return self._ask(f"run {iterations}")
 
     def scores(self, path: Path) -> np.ndarray:
         """What the network gives, (1, 2, H, W); by way of the file `path`."""
@@ -83,11 +83,14 @@ def main() -> None:
 
     iterate = peers.make(name, mode, tile, width, threads)
     for line in sys.stdin:
+        order, argument = line.split(maxsplit=1)
+        iterations = int(argument) if order == "run" else 1
         start = time.perf_counter()
-        result = iterate()
-        seconds = time.perf_counter() - start
-        if line.startswith("scores "):
-            np.save(line.split()[1], result)
+        for _ in range(iterations):
+            result = iterate()
+        seconds = (time.perf_counter() - start) / iterations
+        if order == "scores":
+            np.save(argument.rstrip("\n"), result)
         answer = {"seconds": seconds, "peak_rss_mb": peak_rss_mb()}
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -65,7 +65,7 @@ def train(solver, steps=5):
 
 
 def replayed(solver):
-    return solver._replay is not None and solver._replay._graph is not None
+    return solver._replay is not None and solver._replay._recording.graph is not None
 
 
 # --- nets ---
@@ -253,6 +253,16 @@ def test_a_replayed_step_is_the_step(kind, device):
     assert replayed(one)
     for a, b in zip(weights_of(one), weights_of(two), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_restored_seed_draws_its_masks(device, tmp_path):
+    first, other = (solver_of(device, settings={"random_seed": seed}) for seed in (5, 3))
+    first.step(1)
+    path = first.snapshot(tmp_path / "first.safetensors")
+    other.step(3)
+    assert replayed(other)
+    other.restore(path)
+    assert train(first, 3) == train(other, 3)
 
 
 def test_what_somebody_looks_at_is_not_replayed_and_right(device):

@@ -26,9 +26,8 @@ void bind_adam(py::module_& m) {
           const auto history_span = arguments.span<float>(history, "history");
           const auto history2_span = arguments.span<float>(history2, "history2");
           step.rate_factor = arguments.span<const float>(rate_factor, "rate_factor").data;
-          py::gil_scoped_release release;
-          adam_update(ctx, step, weight_span, diff_span, history_span, history2_span);
-          arguments.finish();
+          arguments.run(
+              [=] { adam_update(ctx, step, weight_span, diff_span, history_span, history2_span); });
         });
 }
 

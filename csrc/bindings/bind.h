@@ -20,6 +20,7 @@ void bind_adam(pybind11::module_& m);
 void bind_fma_peak(pybind11::module_& m);
 
 void bind_device(pybind11::module_& m);
+void bind_host_graph(pybind11::module_& m);
 void bind_cuda_status(pybind11::module_& m);
 void bind_simt(pybind11::module_& m);
 void bind_border_distance(pybind11::module_& m);

@@ -43,10 +43,10 @@ void bind_conv3x3(py::module_& m) {
           const auto top_view = arguments.view<float>(top, "top");
           const FusedRelu relu{negative_slope.has_value(), negative_slope.value_or(0.0f)};
           const Algorithm chosen = algorithm_from_name(algorithm);
-          py::gil_scoped_release release;
-          conv3x3_forward(ctx, bottom_view, weight_view, bias_span, relu, chosen, workspace_span,
-                          top_view);
-          arguments.finish();
+          arguments.run([=] {
+            conv3x3_forward(ctx, bottom_view, weight_view, bias_span, relu, chosen, workspace_span,
+                            top_view);
+          });
         });
   m.def("conv3x3_backward_data",
         [](const Context& ctx, const py::array& top_diff, const py::array& weight,
@@ -59,10 +59,10 @@ void bind_conv3x3(py::module_& m) {
           const auto workspace_span = arguments.span<float>(workspace, "workspace");
           const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
           const Algorithm chosen = algorithm_from_name(algorithm);
-          py::gil_scoped_release release;
-          conv3x3_backward_data(ctx, top_diff_view, weight_view, relu, chosen, workspace_span,
-                                bottom_diff_view);
-          arguments.finish();
+          arguments.run([=] {
+            conv3x3_backward_data(ctx, top_diff_view, weight_view, relu, chosen, workspace_span,
+                                  bottom_diff_view);
+          });
         });
   m.def("conv3x3_backward_weights",
         [](const Context& ctx, const py::array& bottom, const py::object& second,
@@ -75,10 +75,10 @@ void bind_conv3x3(py::module_& m) {
           const auto weight_diff_view = arguments.filter<float>(weight_diff, "weight_diff");
           const auto bias_diff_span = arguments.span<float>(bias_diff, "bias_diff");
           const Algorithm chosen = algorithm_from_name(algorithm);
-          py::gil_scoped_release release;
-          conv3x3_backward_weights(ctx, bottom_view, top_diff_view, chosen, accumulate,
-                                   workspace_span, weight_diff_view, bias_diff_span);
-          arguments.finish();
+          arguments.run([=] {
+            conv3x3_backward_weights(ctx, bottom_view, top_diff_view, chosen, accumulate,
+                                     workspace_span, weight_diff_view, bias_diff_span);
+          });
         });
   m.def("conv3x3_workspace_bytes", [](const Context& ctx, int n, int ic, int ih, int iw, int oc,
                                       const std::string& pass, const std::string& algorithm) {

@@ -11,9 +11,8 @@ void bind_crop_concat(py::module_& m) {
     Arguments arguments(ctx);
     const auto bottom_view = arguments.view<const float>(bottom, "bottom");
     const auto top_view = arguments.view<float>(top, "top");
-    py::gil_scoped_release release;
-    crop_concat_forward(ctx, bottom_view, {offset_h, offset_w, channel}, top_view);
-    arguments.finish();
+    arguments.run(
+        [=] { crop_concat_forward(ctx, bottom_view, {offset_h, offset_w, channel}, top_view); });
   });
   m.def("crop_concat_backward",
         [](const Context& ctx, const py::array& top_diff, int offset_h, int offset_w, int channel,
@@ -21,10 +20,10 @@ void bind_crop_concat(py::module_& m) {
           Arguments arguments(ctx);
           const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
           const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-          py::gil_scoped_release release;
-          crop_concat_backward(ctx, top_diff_view, {offset_h, offset_w, channel}, accumulate,
-                               bottom_diff_view);
-          arguments.finish();
+          arguments.run([=] {
+            crop_concat_backward(ctx, top_diff_view, {offset_h, offset_w, channel}, accumulate,
+                                 bottom_diff_view);
+          });
         });
 }
 

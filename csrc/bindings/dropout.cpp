@@ -12,9 +12,9 @@ void bind_dropout(py::module_& m) {
           Arguments arguments(ctx);
           const auto further_span = arguments.span<const std::uint64_t>(further, "further");
           const auto mask_span = arguments.span<std::uint8_t>(mask, "mask");
-          py::gil_scoped_release release;
-          dropout_mask(ctx, ratio, {seed, iteration, layer, further_span.data}, mask_span);
-          arguments.finish();
+          arguments.run([=] {
+            dropout_mask(ctx, ratio, {seed, iteration, layer, further_span.data}, mask_span);
+          });
         });
   m.def("dropout_forward", [](const Context& ctx, const py::array& bottom, const py::array& mask,
                               float ratio, const py::array& top) {
@@ -22,9 +22,7 @@ void bind_dropout(py::module_& m) {
     const auto bottom_view = arguments.view<const float>(bottom, "bottom");
     const auto mask_view = arguments.view<const std::uint8_t>(mask, "mask");
     const auto top_view = arguments.view<float>(top, "top");
-    py::gil_scoped_release release;
-    dropout_forward(ctx, bottom_view, mask_view, ratio, top_view);
-    arguments.finish();
+    arguments.run([=] { dropout_forward(ctx, bottom_view, mask_view, ratio, top_view); });
   });
   m.def("dropout_backward", [](const Context& ctx, const py::array& top_diff, const py::array& mask,
                                float ratio, const py::array& bottom_diff) {
@@ -32,9 +30,8 @@ void bind_dropout(py::module_& m) {
     const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
     const auto mask_view = arguments.view<const std::uint8_t>(mask, "mask");
     const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-    py::gil_scoped_release release;
-    dropout_backward(ctx, top_diff_view, mask_view, ratio, bottom_diff_view);
-    arguments.finish();
+    arguments.run(
+        [=] { dropout_backward(ctx, top_diff_view, mask_view, ratio, bottom_diff_view); });
   });
 }
 

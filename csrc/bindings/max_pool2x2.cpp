@@ -11,9 +11,7 @@ void bind_max_pool2x2(py::module_& m) {
           Arguments arguments(ctx);
           const auto bottom_view = arguments.view<const float>(bottom, "bottom");
           const auto top_view = arguments.view<float>(top, "top");
-          py::gil_scoped_release release;
-          max_pool2x2_forward(ctx, bottom_view, top_view);
-          arguments.finish();
+          arguments.run([=] { max_pool2x2_forward(ctx, bottom_view, top_view); });
         });
   m.def("max_pool2x2_backward",
         [](const Context& ctx, const py::array& bottom, const py::array& top_diff, bool accumulate,
@@ -30,10 +28,10 @@ void bind_max_pool2x2(py::module_& m) {
           }
           const FusedRelu relu{negative_slope.has_value(), negative_slope.value_or(0.0f)};
           const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-          py::gil_scoped_release release;
-          max_pool2x2_backward(ctx, bottom_view, top_diff_view, accumulate, skip, relu,
-                               bottom_diff_view);
-          arguments.finish();
+          arguments.run([=] {
+            max_pool2x2_backward(ctx, bottom_view, top_diff_view, accumulate, skip, relu,
+                                 bottom_diff_view);
+          });
         });
 }
 

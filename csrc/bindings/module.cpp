@@ -94,6 +94,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of unet_native. Use unet_native.ops, which documents each function.";
   unet::bind_context(m);
   unet::bind_device(m);
+  unet::bind_host_graph(m);
   unet::bind_cuda_status(m);
 #if defined(UNET_HAS_SIMT)
   unet::bind_simt(m);

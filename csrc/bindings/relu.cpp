@@ -11,9 +11,7 @@ void bind_relu(py::module_& m) {
     Arguments arguments(ctx);
     const auto bottom_view = arguments.view<const float>(bottom, "bottom");
     const auto top_view = arguments.view<float>(top, "top");
-    py::gil_scoped_release release;
-    relu_forward(ctx, bottom_view, negative_slope, top_view);
-    arguments.finish();
+    arguments.run([=] { relu_forward(ctx, bottom_view, negative_slope, top_view); });
   });
   m.def("relu_backward", [](const Context& ctx, const py::array& data, const py::array& top_diff,
                             float negative_slope, const py::array& bottom_diff) {
@@ -21,9 +19,8 @@ void bind_relu(py::module_& m) {
     const auto data_view = arguments.view<const float>(data, "data");
     const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
     const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-    py::gil_scoped_release release;
-    relu_backward(ctx, data_view, top_diff_view, negative_slope, bottom_diff_view);
-    arguments.finish();
+    arguments.run(
+        [=] { relu_backward(ctx, data_view, top_diff_view, negative_slope, bottom_diff_view); });
   });
 }
 

@@ -22,9 +22,7 @@ void bind_sgd(py::module_& m) {
           const auto diff_span = arguments.span<float>(diff, "diff");
           const auto history_span = arguments.span<float>(history, "history");
           step.rate_factor = arguments.span<const float>(rate_factor, "rate_factor").data;
-          py::gil_scoped_release release;
-          sgd_update(ctx, step, weight_span, diff_span, history_span);
-          arguments.finish();
+          arguments.run([=] { sgd_update(ctx, step, weight_span, diff_span, history_span); });
         });
 }
 

@@ -10,9 +10,7 @@ void bind_softmax(py::module_& m) {
     Arguments arguments(ctx);
     const auto bottom_view = arguments.view<const float>(bottom, "bottom");
     const auto top_view = arguments.view<float>(top, "top");
-    py::gil_scoped_release release;
-    softmax_forward(ctx, bottom_view, top_view);
-    arguments.finish();
+    arguments.run([=] { softmax_forward(ctx, bottom_view, top_view); });
   });
   m.def("softmax_backward", [](const Context& ctx, const py::array& top, const py::array& top_diff,
                                const py::array& bottom_diff) {
@@ -20,9 +18,7 @@ void bind_softmax(py::module_& m) {
     const auto top_view = arguments.view<const float>(top, "top");
     const auto top_diff_view = arguments.view<const float>(top_diff, "top_diff");
     const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-    py::gil_scoped_release release;
-    softmax_backward(ctx, top_view, top_diff_view, bottom_diff_view);
-    arguments.finish();
+    arguments.run([=] { softmax_backward(ctx, top_view, top_diff_view, bottom_diff_view); });
   });
 }
 

@@ -1,5 +1,7 @@
 #include "ops/softmax_loss.h"
 
+#include <memory>
+
 #include "bindings/bind.h"
 #include "bindings/staging.h"
 
@@ -45,13 +47,13 @@ void bind_softmax_loss(py::module_& m) {
           const auto workspace_span = arguments.span<float>(workspace, "workspace");
           const auto diff_view = optional_view<float>(arguments, bottom_diff, "bottom_diff");
           const auto prob_view = optional_view<float>(arguments, prob, "prob");
-          py::gil_scoped_release release;
-          const auto result =
-              softmax_loss(ctx, setting, score_view, label_view, weight_view, loss_diff_span,
-                           workspace_span, loss_span, diff_view, prob_view)
-                  .loss;
-          arguments.finish();
-          return result;
+          const auto result = std::make_shared<double>(0);  // recorded, only loss_span has it
+          arguments.run([=] {
+            *result = softmax_loss(ctx, setting, score_view, label_view, weight_view,
+                                   loss_diff_span, workspace_span, loss_span, diff_view, prob_view)
+                          .loss;
+          });
+          return *result;
         });
   m.def("softmax_loss_workspace_bytes", [](const Context& ctx, int N, int H, int W) {
     return softmax_loss_workspace(ctx, N, H, W) * static_cast<std::ptrdiff_t>(sizeof(float));

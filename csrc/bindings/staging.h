@@ -1,6 +1,6 @@
 // Host arrays as arguments of an op that runs on a device: they are copied there before the call,
 // and what it may have written is copied back after it. Arrays over memory of the device are taken
-// as they are. On the CPU nothing is copied.
+// as they are. On the CPU nothing is copied; a thread that records keeps the call (host_graph.h).
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -9,13 +9,15 @@
 #include <vector>
 
 #include "bindings/arrays.h"
+#include "bindings/host_graph.h"
 #include "core/device_memory.h"
 
 namespace unet {
 
 class Arguments {
  public:
-  explicit Arguments(const Context& ctx) : ctx_(ctx) {}
+  explicit Arguments(const Context& ctx)
+      : ctx_(ctx), graph_(ctx.device == Device::kCpu ? HostGraph::recording() : nullptr) {}
 
   template <class T>
   BasicView<T> view(const py::array& array, const char* name) {
@@ -40,7 +42,21 @@ class Arguments {
     return span;
   }
 
-  // After the call: waits for it and copies back.
+  // Calls the op, without Python's lock; or has the graph that this thread records keep the call,
+  // which therefore holds all that it needs.
+  template <class Call>
+  void run(Call call) {
+    if (graph_ != nullptr) {
+      graph_->add(std::move(call));
+      return;
+    }
+    const py::gil_scoped_release release;
+    call();
+    finish();
+  }
+
+ private:
+  // Waits for the call and copies back.
   void finish() {
     for (const auto& staged : staged_) {
       if (staged->is_written) {
@@ -49,7 +65,6 @@ class Arguments {
     }
   }
 
- private:
   // The memory behind an array and all views of it, and its copy on the device.
   struct Staged {
     char* host;
@@ -63,6 +78,7 @@ class Arguments {
   // Where `data`, within `array`, lies for the device.
   template <class T>
   T* placed(const py::array& array, T* data) {
+    if (graph_ != nullptr) graph_->note(array);
     if (ctx_.device == Device::kCpu || device_memory(ctx_.device).is_on_device(data)) return data;
     const auto [begin, bytes] = owner_of(array);
     Staged& staged = stage(begin, bytes);
@@ -92,6 +108,7 @@ class Arguments {
   }
 
   const Context& ctx_;
+  HostGraph* const graph_;
   std::vector<std::unique_ptr<Staged>> staged_;
 };
 

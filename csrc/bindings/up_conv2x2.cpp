@@ -18,9 +18,9 @@ void bind_up_conv2x2(py::module_& m) {
     const auto workspace_span = arguments.span<float>(workspace, "workspace");
     const auto top_view = arguments.view<float>(top, "top");
     const FusedRelu relu{negative_slope.has_value(), negative_slope.value_or(0.0f)};
-    py::gil_scoped_release release;
-    up_conv2x2_forward(ctx, bottom_view, weight_view, bias_span, relu, workspace_span, top_view);
-    arguments.finish();
+    arguments.run([=] {
+      up_conv2x2_forward(ctx, bottom_view, weight_view, bias_span, relu, workspace_span, top_view);
+    });
   });
   m.def("up_conv2x2_backward_data", [](const Context& ctx, const py::array& top_diff,
                                        const py::array& weight, const py::object& workspace,
@@ -30,9 +30,9 @@ void bind_up_conv2x2(py::module_& m) {
     const auto weight_view = arguments.filter<const float>(weight, "weight");
     const auto workspace_span = arguments.span<float>(workspace, "workspace");
     const auto bottom_diff_view = arguments.view<float>(bottom_diff, "bottom_diff");
-    py::gil_scoped_release release;
-    up_conv2x2_backward_data(ctx, top_diff_view, weight_view, workspace_span, bottom_diff_view);
-    arguments.finish();
+    arguments.run([=] {
+      up_conv2x2_backward_data(ctx, top_diff_view, weight_view, workspace_span, bottom_diff_view);
+    });
   });
   m.def("up_conv2x2_backward_weights",
         [](const Context& ctx, const py::array& bottom, const py::array& top_diff, bool accumulate,
@@ -43,10 +43,10 @@ void bind_up_conv2x2(py::module_& m) {
           const auto workspace_span = arguments.span<float>(workspace, "workspace");
           const auto weight_diff_view = arguments.filter<float>(weight_diff, "weight_diff");
           const auto bias_diff_span = arguments.span<float>(bias_diff, "bias_diff");
-          py::gil_scoped_release release;
-          up_conv2x2_backward_weights(ctx, bottom_view, top_diff_view, accumulate, workspace_span,
-                                      weight_diff_view, bias_diff_span);
-          arguments.finish();
+          arguments.run([=] {
+            up_conv2x2_backward_weights(ctx, bottom_view, top_diff_view, accumulate, workspace_span,
+                                        weight_diff_view, bias_diff_span);
+          });
         });
   m.def("up_conv2x2_workspace_bytes", [](const Context& ctx, int n, int ic, int h, int w, int oc,
                                          const std::string& direction) {

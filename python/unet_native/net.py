@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from math import isnan, prod
 
 import numpy as np
@@ -27,6 +28,7 @@ from unet_native.ops import Context
 from unet_native.ops.arrays import Array, context_or_default
 from unet_native.parameters import Parameter
 from unet_native.plan import Plan
+from unet_native.replay import Recording, is_recordable
 from unet_native.runner import OnStep, Runner
 from unet_native.spec import NetSpec, Shape
 
@@ -71,6 +73,7 @@ class Net(ParameterExchange):
         self._loss_layers: list[Layer] = []
         self.on_step: OnStep | None = None
         self._runner: Runner | None = None
+        self._recording = Recording()
         seed = secrets.randbits(63) if seed is None else seed
         self._execution = Execution(phase, seed, algorithm, context)
         if params_of is not None and _place(params_of) != _place(self):
@@ -271,7 +274,10 @@ class Net(ParameterExchange):
         wanted = self._visible([*tops, *(blobs or ())])
         running = self.layers[first : last + 1]
         observed.before_forward(running)
-        self.run_forward(first, last)
+        if self.plan.lean and self._execution.is_on_host and is_recordable(self):
+            self._recording.run(self, partial(self.run_forward, first, last))
+        else:
+            self.run_forward(first, last)
         observed.after_forward(running)
         if self._execution.is_on_host:
             self._loss = self.loss
@@ -339,8 +345,7 @@ class Net(ParameterExchange):
             for name, value in inputs.items():
                 _assign(self._all_blobs[name].latest("data"), value, name)
         self.reshape()
-        if not self._execution.is_on_host:
-            self._execution.iteration_there[...] = self.iteration
+        self._execution.iteration_there[...] = self.iteration
 
     def passed(self, layers: Sequence[Layer] | None = None) -> None:
         """These layers, or all, have run forward: there is a new loss to be asked for."""

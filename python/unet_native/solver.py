@@ -117,10 +117,11 @@ class SGDSolver:
         self._history_of = {
             param: self._history[i::count] for i, param in enumerate(self.net.parameters)
         }
-        on_host = context is None or context.device == "cpu"
-        self._rate_there = None if on_host else arena.allocate(4, context).view(np.float32)
+        self._rate_there: Array | None = None
+        if self._updates_at_once or not (context is None or context.device == "cpu"):
+            self._rate_there = arena.allocate(4, context).view(np.float32)
         self._replay: Replay | None = None
-        if self._updates_at_once and not on_host:
+        if self._updates_at_once:
             self._replay = Replay(self.net, partial(self._update, rate=0.0))
         self.iter = 0
         self.current_step = 0

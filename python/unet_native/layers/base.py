@@ -15,12 +15,12 @@ writes or adds to the diffs of the bottoms. Every layer calls the ops of the cor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_native import device_array
+from unet_native import arena
 from unet_native.blob import Blob
 from unet_native.errors import UserError
 from unet_native.ops import Context
@@ -33,8 +33,8 @@ class Execution:
     """How the layers of one net run.
 
     `iteration` counts the forward passes of a training run: together with `seed` and the layer's
-    index it decides which dropout mask is drawn. `iteration_there` is the same number where a
-    device reads it, uint64; None on the CPU.
+    index it decides which dropout mask is drawn. `iteration_there` is the same number where the
+    ops read it, one uint64.
     """
 
     phase: str
@@ -42,11 +42,10 @@ class Execution:
     algorithm: str = "auto"
     context: Context | None = None
     iteration: int = 0
-    iteration_there: NDArray[np.uint64] | None = None
+    iteration_there: NDArray[np.uint64] = field(init=False)
 
     def __post_init__(self) -> None:
-        if not self.is_on_host:
-            self.iteration_there = device_array.zeros(8, self.context).view(np.uint64)
+        self.iteration_there = arena.allocate(8, self.context).view(np.uint64)
 
     @property
     def is_on_host(self) -> bool:
@@ -107,7 +106,7 @@ class Layer:
     #: Whether backward_data can itself add to a diff; if not, the net adds for it.
     can_accumulate = False
 
-    #: Whether a pass computes on the host, also when the net is on a device.
+    #: Whether a pass computes on the host and not by ops, also when the net is on a device.
     works_on_host = False
 
     #: Whether backward_data is so cheap and its bottoms' diffs so large that it had better wait

@@ -56,7 +56,6 @@ class Dropout(Layer):
             mask.shape,
             self.ratio,
             seed=run.seed,
-            iteration=run.iteration if run.is_on_host else 0,
             further=run.iteration_there,
             layer=self.index,
             out=mask,
