@@ -48,6 +48,28 @@ def test_each_cut_of_the_products(shape, algorithm, isa):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("height", range(1, 15))
+def test_whatever_is_left_is_covered(height, threads, algorithm):
+    """By smaller tiles, of either cut: one panel for one thread is cut by channels, for two by
+    tiles. The source of backward_data is padded."""
+    rng = np.random.default_rng(height)
+    weight = ops.empty_filter((19, 17, 3, 3))
+    weight[...] = rng.standard_normal(weight.shape, np.float32)
+    how = {"algorithm": algorithm, "context": Context(threads=threads)}
+    for width in range(1, 15):
+        bottom = rng.standard_normal((2, 17, height + 2, width + 2), np.float32)
+        top = ops.conv3x3_forward(bottom, weight, **how)
+        expected = ops.conv3x3_forward(bottom, weight, algorithm="direct").astype(np.float64)
+        assert_close(top, expected, TOLERANCE)
+        if min(height, width) > 2:
+            top_diff = rng.standard_normal((2, 19, height - 2, width - 2), np.float32)
+            diff = ops.conv3x3_backward_data(top_diff, weight, **how)
+            expected = ops.conv3x3_backward_data(top_diff, weight, algorithm="direct")
+            assert_close(diff, expected.astype(np.float64), TOLERANCE)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
     "shape",
     [

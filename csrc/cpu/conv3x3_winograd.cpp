@@ -8,6 +8,9 @@
 //                                                  +--> M [P][tiles][kPanel] --> target tiles
 //   filters      --transform--> U [P][K][kPanel] --+              P = 36 or 64 positions
 //
+// Tiles at the right and at the bottom may be smaller, and take part in fewer positions
+// (cpu/winograd_cover.h).
+//
 // Two ways to cut the work, chosen by size, with the same arithmetic per element:
 //   by tiles     where there are more tiles than target channels: the filters are transformed once;
 //                then each thread takes blocks of tiles through all three steps, so that V and M
@@ -35,33 +38,31 @@
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-// V [P][block][row]: tile `first + t` of the source into row t.
-template <class F>
-void transform_source(const ConcatView& source, int padding, const Plan<F>& plan, int tile, int t,
-                      float* V) {
-  const TileGrid& grid = plan.grid;
-  transform_window<F>(source, grid.image(tile), grid.y(tile) - padding, grid.x(tile) - padding,
-                      V + t * plan.row, plan.position);
-}
+// Tiles of the image, from `first` on, of which V holds the first one in its row t.
+struct TileRows {
+  int first, t, count;
+};
 
-// Positions [first, first + positions) of M [P][tiles][kPanel] (+)= V [P][.. from `t` on][k ..
+// Positions [first, first + positions) of M [P][tiles.count][kPanel] (+)= V [P][..][k ..
 // k + channels) * U [positions][channels][kPanel], of which the first `Vectors` vectors count. V
 // lies in the L2 cache where the product is complete, in a farther one where it is added to
 // another; `next` are then the filters to be gathered meanwhile, with steps_of_products steps in
 // all.
 template <int Vectors, bool Whole, bool Add, class F>
-void multiply(const Plan<F>& plan, int first, int positions, const float* V, int t, int tiles,
+void multiply(const Plan<F>& plan, int first, int positions, const float* V, const TileRows& tiles,
               int k, int channels, const float* U, FilterStream* next, float* M) {
-  const int step = even_rows(tiles);
   for (int p = 0; p < positions; ++p) {
-    const float* v = V + (first + p) * plan.position + t * plan.row + k;
+    const Tiles present = plan.of_position(first + p, tiles.first, tiles.count);
+    if (present.begin == present.end) continue;
+    const int step = even_rows(present.end - present.begin);
+    const float* v = V + (first + p) * plan.position + tiles.t * plan.row + k;
     const float* u = U + p * plan.filter_stride;
-    float* m = M + (first + p) * Plan<F>::product_stride(tiles);
-    for (int i = 0; i < tiles; i += step) {
+    float* m = M + (first + p) * Plan<F>::product_stride(tiles.count);
+    for (int i = present.begin; i < present.end; i += step) {
       // The next tiles, or the first ones of the next position.
       const std::ptrdiff_t ahead =
-          i + step < tiles ? step * plan.row : plan.position - i * plan.row;
-      with_rows(min(step, tiles - i), [&](auto rows) {
+          i + step < present.end ? step * plan.row : plan.position - (i - present.begin) * plan.row;
+      with_rows(min(step, present.end - i), [&](auto rows) {
         Accumulators<decltype(rows)::value> acc;
         if constexpr (Add) {
           load_vectors<Vectors>(m + i * kPanel, kPanel, kLanes, acc);
@@ -86,30 +87,36 @@ void multiply(const Plan<F>& plan, int first, int positions, const float* V, int
 
 // All source channels at once, for `columns` <= kPanel columns.
 template <class F>
-void multiply_whole(const Plan<F>& plan, const float* V, int tiles, const float* U, int columns,
-                    float* M) {
+void multiply_whole(const Plan<F>& plan, const float* V, const TileRows& tiles, const float* U,
+                    int columns, float* M) {
   const auto products =
       columns <= kLanes ? multiply<1, true, false, F> : multiply<2, true, false, F>;
-  products(plan, 0, F::kPositions, V, 0, tiles, 0, plan.K, U, nullptr, M);
+  products(plan, 0, F::kPositions, V, tiles, 0, plan.K, U, nullptr, M);
 }
 
-// One row of positions of the tiles from `t` on, the source channels of a part of the filters.
+// One row of positions, the source channels of a part of the filters.
 template <class F>
-void multiply_chunk(const Plan<F>& plan, int position_row, const float* V, int t, int tiles,
+void multiply_chunk(const Plan<F>& plan, int position_row, const float* V, const TileRows& tiles,
                     const FilterPart& part, const float* U, int columns, FilterStream& next,
                     float* M) {
   const auto first =
       columns <= kLanes ? multiply<1, false, false, F> : multiply<2, false, false, F>;
   const auto further =
       columns <= kLanes ? multiply<1, false, true, F> : multiply<2, false, true, F>;
-  (part.k == 0 ? first : further)(plan, position_row * F::kWindow, F::kWindow, V, t, tiles, part.k,
+  (part.k == 0 ? first : further)(plan, position_row * F::kWindow, F::kWindow, V, tiles, part.k,
                                   part.channels, U, &next, M);
 }
 
 template <class F>
-std::ptrdiff_t steps_of_products(const FilterPart& part, int tiles) {
-  return part.panels * F::kPositions * ceil_div(tiles, even_rows(tiles)) *
-         ceil_div(part.channels, kLine);
+std::ptrdiff_t steps_of_products(const Plan<F>& plan, const FilterPart& part,
+                                 const TileRows& tiles) {
+  std::ptrdiff_t products = 0;
+  for (int p = 0; p < F::kPositions; ++p) {
+    const Tiles present = plan.of_position(p, tiles.first, tiles.count);
+    const int count = present.end - present.begin;
+    if (count > 0) products += ceil_div(count, even_rows(count));
+  }
+  return part.panels * products * ceil_div(part.channels, kLine);
 }
 
 // What happens to a result before it is stored.
@@ -119,13 +126,13 @@ struct Epilogue {
   ReluOfBottom relu_of_bottom;
 };
 
-// Row t of M [P][tiles][kPanel] to tile `tile` of the target, channels [n, n + kPanel).
-template <bool Streamed, class F>
-void transform_products(const Plan<F>& plan, const float* M, int tiles, int t, int tile, int n,
+// Row t of M [P][tiles][kPanel] to a tile of the target, channels [n, n + kPanel).
+template <bool Streamed, class F, class Y, class X>
+void transform_products(const float* M, int tiles, int t, const Tile& tile, int n,
                         const Epilogue& end, View target) {
-  const int image = plan.grid.image(tile), y = plan.grid.y(tile), x = plan.grid.x(tile);
+  const int image = tile.image, y = tile.y, x = tile.x;
   const ConstView& bottom = end.relu_of_bottom.bottom;
-  const int height = min(F::kTile, target.h - y), width = min(F::kTile, target.w - x);
+  const int height = min(Y::kTile, target.h - y), width = min(X::kTile, target.w - x);
   for (int v = 0; v < kPanel && n + v < target.c; v += kLanes) {
     const int c = n + v, count = min(kLanes, target.c - c);
     vfloat start{};
@@ -135,12 +142,13 @@ void transform_products(const Plan<F>& plan, const float* M, int tiles, int t, i
     const float* m = M + static_cast<std::ptrdiff_t>(t) * kPanel + v;
     float* origin = target.pixel(image, y, x) + c;
     const float* sign = end.relu_of_bottom.on() ? bottom.pixel(image, y, x) + c : nullptr;
-    transform_2d<F::kWindow, F::kTile>(
+    transform_2d<Y::kWindow, X::kWindow, Y::kTile, X::kTile>(
         [&](int i, int j) {
-          return load(m + (i * F::kWindow + j) * Plan<F>::product_stride(tiles));
+          const int position = point<F, Y>(i) * F::kWindow + point<F, X>(j);
+          return load(m + position * Plan<F>::product_stride(tiles));
         },
         [&](int i, int j, vfloat value) {
-          value += start;
+          value = value * (Y::kScale * X::kScale) + start;
           if (end.relu.on) value = value > 0.0f ? value : value * end.relu.negative_slope;
           if (i >= height || j >= width) return;
           if (sign != nullptr) {
@@ -155,7 +163,23 @@ void transform_products(const Plan<F>& plan, const float* M, int tiles, int t, i
             store_part(to, value, count);
           }
         },
-        [](const vfloat* products, vfloat* out) { F::top(products, out); });
+        [](const vfloat* products, vfloat* out) { Y::top(products, out); },
+        [](const vfloat* products, vfloat* out) { X::top(products, out); });
+  }
+}
+
+// M [P][tiles.count][kPanel] to the target, channels [n, n + kPanel).
+template <bool Streamed, class F>
+void finish_products(const Plan<F>& plan, const float* M, const TileRows& tiles, int n,
+                     const Epilogue& end, View target) {
+  for (int t = 0; t < tiles.count; ++t) {
+    const Tile tile = plan.cover.tile(tiles.first + t);
+    with_size<F>(tile.height, [&](auto y) {
+      with_size<F>(tile.width, [&](auto x) {
+        transform_products<Streamed, F, decltype(y), decltype(x)>(M, tiles.count, t, tile, n, end,
+                                                                  target);
+      });
+    });
   }
 }
 
@@ -167,8 +191,8 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
   const std::ptrdiff_t panel_floats = F::kPositions * plan.filter_stride;
   const std::ptrdiff_t row_floats = F::kWindow * plan.filter_stride;
   const auto finish =
-      worth_streaming(target) ? transform_products<true, F> : transform_products<false, F>;
-  const int count = plan.grid.count();
+      worth_streaming(target) ? finish_products<true, F> : finish_products<false, F>;
+  const int count = plan.cover.count();
   const int blocks = static_cast<int>(ceil_div(count, plan.block));
   const int chunks = static_cast<int>(ceil_div(plan.K, plan.chunk));
 #pragma omp parallel num_threads(ctx.threads)
@@ -191,18 +215,19 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
     float* M = V + plan.tiles;
 #pragma omp for schedule(dynamic, 1)
     for (int b = 0; b < blocks; ++b) {
-      const int first = b * plan.block, tiles = min(plan.block, count - first);
-      touch_windows<F::kWindow>(source, plan.grid, -padding, first, tiles);
-      for (int t = 0; t < tiles; ++t) transform_source(source, padding, plan, first + t, t, V);
+      const TileRows tiles{b * plan.block, 0, min(plan.block, count - b * plan.block)};
+      touch_windows(source, plan.cover, 2, -padding, tiles.first, tiles.count);
+      for (int t = 0; t < tiles.count; ++t) {
+        transform_window<F>(source, plan.cover.tile(tiles.first + t), padding, V + t * plan.row,
+                            plan.position);
+      }
       for (int p = 0; p < plan.panels; ++p) {
         const int columns = min(kPanel, plan.columns - p * kPanel);
         multiply_whole(plan, V, tiles, U + p * panel_floats, columns, M);
         if (end.relu_of_bottom.on() && p == 0) {  // all channels, in the order of the memory
-          touch_windows<F::kTile>(end.relu_of_bottom.bottom, plan.grid, 0, first, tiles);
+          touch_windows(end.relu_of_bottom.bottom, plan.cover, 0, 0, tiles.first, tiles.count);
         }
-        for (int t = 0; t < tiles; ++t) {
-          finish(plan, M, tiles, t, first + t, p * kPanel, end, target);
-        }
+        finish(plan, M, tiles, p * kPanel, end, target);
       }
       finish_streaming();
     }
@@ -217,7 +242,7 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
   const std::ptrdiff_t row_floats = F::kWindow * plan.filter_stride;
   const std::ptrdiff_t panel_products = plan.products / plan.group;
   const auto finish =
-      worth_streaming(target) ? transform_products<true, F> : transform_products<false, F>;
+      worth_streaming(target) ? finish_products<true, F> : finish_products<false, F>;
   int groups = 0;  // of panels, that threads have taken
 #pragma omp parallel num_threads(ctx.threads)
   {
@@ -231,14 +256,15 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
     float* spare = taps + plan.taps / 2;
     float* U = taps + plan.taps;  // [2][F::kWindow][chunk][kPanel]
     float* M = U + plan.filters;
-    for (int first = 0; first < plan.grid.count(); first += plan.block) {
-      const int tiles = min(plan.block, plan.grid.count() - first);
+    for (int first = 0; first < plan.cover.count(); first += plan.block) {
+      const int tiles = min(plan.block, plan.cover.count() - first);
 #pragma omp single nowait
       groups = 0;
 #pragma omp for schedule(dynamic, 8)
       for (int t = 0; t < tiles; ++t) {
-        touch_windows<F::kWindow>(source, plan.grid, -padding, first + t, 1);
-        transform_source(source, padding, plan, first + t, t, V);
+        touch_windows(source, plan.cover, 2, -padding, first + t, 1);
+        transform_window<F>(source, plan.cover.tile(first + t), padding, V + t * plan.row,
+                            plan.position);
       }
       bool gathered = false;
       Turn next{take_group(), 0, 0};
@@ -246,20 +272,20 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
         const Turn turn = next;
         if (!plan.advance(next, tiles)) next = {take_group(), 0, 0};
         const FilterPart part = plan.part(turn);
-        const int count = plan.count(turn, tiles);
+        const TileRows rows{first + turn.begin, turn.begin, plan.count(turn, tiles)};
         if (!gathered) filter.gather(part, taps);
         FilterStream stream(
             next.p < plan.panels ? filter.rows(plan.part(next), spare) : FilterRows{},
-            steps_of_products<F>(part, count));
+            steps_of_products(plan, part, rows));
         for (int g = 0; g < part.panels; ++g) {
           const int columns = min(kPanel, plan.columns - part.n - g * kPanel);
           for (int pair = 0; pair < F::kWindow / 2; ++pair) {
-            float* const rows[2] = {U, U + row_floats};
+            float* const of_pair[2] = {U, U + row_floats};
             transform_pair<F>(pair, taps + g * panel_taps(part.channels), part.channels,
-                              plan.filter_stride, rows);
+                              plan.filter_stride, of_pair);
             for (int which = 0; which < 2; ++which) {
-              multiply_chunk(plan, row_of_pair<F>(pair, which), V, turn.begin, count, part,
-                             rows[which], columns, stream, M + g * panel_products);
+              multiply_chunk(plan, row_of_pair<F>(pair, which), V, rows, part, of_pair[which],
+                             columns, stream, M + g * panel_products);
             }
           }
         }
@@ -268,10 +294,7 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
         if (gathered) swap(taps, spare);
         if (next.k > 0) continue;  // more channels of the same products
         for (int g = 0; g < part.panels; ++g) {
-          for (int t = 0; t < count; ++t) {
-            finish(plan, M + g * panel_products, count, t, first + turn.begin + t,
-                   part.n + g * kPanel, end, target);
-          }
+          finish(plan, M + g * panel_products, rows, part.n + g * kPanel, end, target);
         }
         finish_streaming();
       }
@@ -290,10 +313,16 @@ void correlate_with(const Context& ctx, const ConcatView& source, int padding,
   cut(ctx, source, padding, filter, end, plan, workspace, target);
 }
 
+// Whether a target of n images of h x w pixels is cut into the tiles of F6.
+bool large_tiles(Algorithm algorithm, int n, int h, int w) {
+  return takes_large_tiles(algorithm, Cover<F4>(n, h, w).products(), Cover<F6>(n, h, w).products(),
+                           kFilterTiles);
+}
+
 template <class FilterView>
 void correlate(const Context& ctx, const ConcatView& source, int padding, const FilterView& filter,
                const Epilogue& end, Algorithm algorithm, float* workspace, View target) {
-  const auto with = takes_large_tiles(algorithm, target.n, target.h, target.w, kFilterTiles)
+  const auto with = large_tiles(algorithm, target.n, target.h, target.w)
                         ? correlate_with<F6, FilterView>
                         : correlate_with<F4, FilterView>;
   with(ctx, source, padding, filter, end, workspace, target);
@@ -317,7 +346,7 @@ void backward_data(const Context& ctx, ConstView top_diff, ConstFilter weight,
 std::ptrdiff_t workspace(const Context& ctx, const Conv3x3Shape& s, Pass pass,
                          Algorithm algorithm) {
   const auto of = [&](int h, int w, int k, int n, bool in_order) {
-    return takes_large_tiles(algorithm, s.n, h, w, kFilterTiles)
+    return large_tiles(algorithm, s.n, h, w)
                ? Plan<F6>(ctx.threads, s.n, h, w, k, n, in_order).workspace(ctx.threads)
                : Plan<F4>(ctx.threads, s.n, h, w, k, n, in_order).workspace(ctx.threads);
   };

@@ -325,20 +325,24 @@ void backward_with(const Context& ctx, const ConcatView& bottom, ConstView top_d
   if (plan.splits > 1) finish_bias(plan, all_T, accumulate, bias_diff);
 }
 
+bool large_tiles(Algorithm algorithm, int n, int h, int w) {
+  return takes_large_tiles(algorithm, TileGrid(F4::kTile, n, h, w).products(),
+                           TileGrid(F6::kTile, n, h, w).products(), kSumTiles);
+}
+
 }  // namespace
 
 void backward_weights(const Context& ctx, const ConcatView& bottom, ConstView top_diff,
                       Algorithm algorithm, bool accumulate, float* workspace, Filter weight_diff,
                       Span bias_diff) {
-  const auto with = takes_large_tiles(algorithm, top_diff.n, top_diff.h, top_diff.w, kSumTiles)
-                        ? backward_with<F6>
-                        : backward_with<F4>;
+  const auto with = large_tiles(algorithm, top_diff.n, top_diff.h, top_diff.w) ? backward_with<F6>
+                                                                               : backward_with<F4>;
   with(ctx, bottom, top_diff, accumulate, workspace, weight_diff, bias_diff);
 }
 
 std::ptrdiff_t backward_weights_workspace(const Context& ctx, const Conv3x3Shape& shape,
                                           Algorithm algorithm) {
-  return takes_large_tiles(algorithm, shape.n, shape.ih - 2, shape.iw - 2, kSumTiles)
+  return large_tiles(algorithm, shape.n, shape.ih - 2, shape.iw - 2)
              ? WeightsPlan<F6>(shape).workspace(ctx.threads)
              : WeightsPlan<F4>(shape).workspace(ctx.threads);
 }

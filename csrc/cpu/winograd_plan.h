@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/winograd.h"
+#include "cpu/winograd_cover.h"
 #include "cpu/winograd_filters.h"
 
 namespace unet::cpu::UNET_ISA::winograd {
@@ -21,9 +22,9 @@ constexpr int kChannels = 512;
 constexpr int kBlockChannels = 128;
 constexpr int kMaxGroup = 8;  // most panels that the cut by channels takes together,
 constexpr std::ptrdiff_t kGroupFloats = 75 << 10;  // whose M is at most 300 KB
-// The work on the filters of a position, in the products of so many tiles: measured at 18 to 64
+// The work on the filters of a position, in the products of so many tiles: measured at 10 to 32
 // pixels, where the two sizes of tiles meet.
-constexpr int kFilterTiles = 5;
+constexpr int kFilterTiles = 4;
 constexpr int kGap = 16;  // floats between positions, lest all fall into one cache set
 
 // What a thread does at a time in the cut by channels: the products of the filters from channel k
@@ -37,7 +38,7 @@ template <class F>
 struct Plan {
   static constexpr int kPositions = F::kPositions;
   int K, columns;
-  TileGrid grid;
+  Cover<F> cover;
   int panels;
   bool by_tiles;
   int block;                                // tiles transformed together
@@ -63,27 +64,27 @@ struct Plan {
 
   // in_order: as the filters have it.
   Plan(int threads, int images, int target_h, int target_w, int k, int n, bool in_order)
-      : K(k), columns(n), grid(F::kTile, images, target_h, target_w) {
+      : K(k), columns(n), cover(images, target_h, target_w) {
     panels = static_cast<int>(ceil_div(n, kPanel));
     row = row_length(k);
     filter_stride = static_cast<std::ptrdiff_t>(k) * kPanel + kGap;
     filters = kPositions * filter_stride * panels;
     // Whichever is less is kept whole, U or V, unless that leaves threads without work.
-    by_tiles = filters <= kMaxFilterFloats && (grid.count() >= n || panels < threads);
+    by_tiles = filters <= kMaxFilterFloats && (cover.count() >= n || panels < threads);
     if (by_tiles) {
       const auto fit = kBlockFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(max<std::ptrdiff_t>(kRows, min<std::ptrdiff_t>(fit, kMaxBlock)));
       // Of few blocks, as many for each thread.
-      const int rounds = static_cast<int>(ceil_div(ceil_div(grid.count(), block), threads));
-      if (rounds <= kFewRounds) block = static_cast<int>(ceil_div(grid.count(), rounds * threads));
+      const int rounds = static_cast<int>(ceil_div(ceil_div(cover.count(), block), threads));
+      if (rounds <= kFewRounds) block = static_cast<int>(ceil_div(cover.count(), rounds * threads));
       products = kPositions * product_stride(block);
       chunk = even_chunk(k, kBlockChannels);
     } else {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
-      block = even(grid.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
+      block = even(cover.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
       const auto fits = [&](int group) {
-        return group <= kMaxGroup && group * grid.count() <= kPanelTiles &&
-               group * kPositions * product_stride(grid.count()) <= kGroupFloats &&
+        return group <= kMaxGroup && group * cover.count() <= kPanelTiles &&
+               group * kPositions * product_stride(cover.count()) <= kGroupFloats &&
                group * threads <= panels;
       };
       while (in_order && fits(2 * group)) group *= 2;
@@ -95,6 +96,13 @@ struct Plan {
     taps = (by_tiles || !in_order ? 1 : 2) * group * panel_taps(chunk);
     position = position_length(block * row);
     tiles = kPositions * position;
+  }
+
+  // Of the `count` tiles from `first` on, those that have the position p, counted from `first`.
+  Tiles of_position(int p, int first, int count) const {
+    const Tiles all = cover.of_position(p / F::kWindow, p % F::kWindow);
+    const int begin = max(all.begin - first, 0);
+    return {begin, max(begin, min(all.end - first, count))};
   }
 
   FilterPart part(const Turn& turn) const {

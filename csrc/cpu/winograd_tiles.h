@@ -1,9 +1,15 @@
-// The two tile sizes of Winograd's minimal filtering and their transforms, one axis at a time. See
+// The tile sizes of Winograd's minimal filtering and their transforms, one axis at a time. See
 // cpu/winograd.h for how they make a convolution.
 //
 //            points                     products per output   error, relative to the largest
-//   F4       0, 1, -1, 2, -2, inf              36 / 16        1
+//   F2       0, 1, -1, inf                     16 / 4         0.3
+//   F4       the same, 2, -2                   36 / 16        1
 //   F6       the same, 1/2, -1/2               64 / 36        2
+//
+// The value of a filter at a point is the same for all sizes but for a factor. `filter` leaves it
+// out, so that tiles of different sizes share the transformed filters, of which the smaller ones
+// take those of their points; `top` makes up for it, except for kScale, by which the caller
+// multiplies each axis.
 //
 // Each transform works on vectors of channels.
 #pragma once
@@ -19,13 +25,34 @@ namespace {
   out[1] = even - odd;
 }
 
+// F(2x2,3x3).
+struct F2 {
+  static constexpr int kTile = 2;    // output pixels of a tile along one axis
+  static constexpr int kWindow = 4;  // input pixels
+  static constexpr float kScale = 1.0f / 2;
+
+  // Bt: window of the bottom, 4 -> 4.
+  [[gnu::always_inline]] static void bottom(const vfloat d[4], vfloat out[4]) {
+    out[0] = d[0] - d[2];
+    plus_and_minus(d[2], d[1], out + 1);
+    out[3] = d[3] - d[1];
+  }
+
+  // At: products to a row of the top, 4 -> 2.
+  [[gnu::always_inline]] static void top(const vfloat m[4], vfloat out[2]) {
+    out[0] = 2.0f * m[0] + (m[1] + m[2]);
+    out[1] = 2.0f * m[3] + (m[1] - m[2]);
+  }
+};
+
 // F(4x4,3x3).
 struct F4 {
-  static constexpr int kTile = 4;    // output pixels of a tile along one axis
-  static constexpr int kWindow = 6;  // input pixels
+  static constexpr int kTile = 4;
+  static constexpr int kWindow = 6;
   static constexpr int kPositions = kWindow * kWindow;
+  static constexpr float kScale = -1.0f / 6;
 
-  // Bt: window of the bottom, 6 -> 6.
+  // Bt, 6 -> 6.
   [[gnu::always_inline]] static void bottom(const vfloat d[6], vfloat out[6]) {
     const vfloat a = d[4] - 4.0f * d[2], b = d[3] - 4.0f * d[1];
     const vfloat c = d[4] - d[2], e = 2.0f * (d[3] - d[1]);
@@ -35,13 +62,13 @@ struct F4 {
     out[5] = 4.0f * d[1] + (d[5] - 5.0f * d[3]);
   }
 
-  // At: products to a row of the top, 6 -> 4.
+  // At, 6 -> 4.
   [[gnu::always_inline]] static void top(const vfloat m[6], vfloat out[4]) {
     const vfloat a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
-    out[0] = m[0] + (a + c);
-    out[1] = 2.0f * d + b;
-    out[2] = 4.0f * c + a;
-    out[3] = m[5] + (8.0f * d + b);
+    out[0] = a - 0.25f * c - 1.5f * m[0];
+    out[1] = b - 0.5f * d;
+    out[2] = a - c;
+    out[3] = b - 2.0f * d - 6.0f * m[5];
   }
 
   // A: row of the top diff, 4 -> 6.
@@ -56,15 +83,13 @@ struct F4 {
 
   // G: filter, 3 -> 6.
   [[gnu::always_inline]] static void filter(const vfloat g[3], vfloat out[6]) {
-    const vfloat a = (g[0] + g[2]) * (-1.0f / 6), b = g[1] * (-1.0f / 6);
-    const vfloat c = g[0] * (1.0f / 24) + g[2] * (1.0f / 6), d = g[1] * (1.0f / 12);
-    out[0] = g[0] * 0.25f;
-    plus_and_minus(a, b, out + 1);
-    plus_and_minus(c, d, out + 3);
+    out[0] = g[0];
+    plus_and_minus(g[0] + g[2], g[1], out + 1);
+    plus_and_minus(g[0] + 4.0f * g[2], g[1] + g[1], out + 3);
     out[5] = g[2];
   }
 
-  // Gt: sum of products to a row of the filter diff, 6 -> 3.
+  // Gt, with all factors: sum of products to a row of the filter diff, 6 -> 3.
   [[gnu::always_inline]] static void filter_diff(const vfloat s[6], vfloat out[3]) {
     const vfloat a = s[1] + s[2], b = s[1] - s[2], c = s[3] + s[4], d = s[3] - s[4];
     out[0] = s[0] * 0.25f + (c * (1.0f / 24) - a * (1.0f / 6));
@@ -78,6 +103,7 @@ struct F6 {
   static constexpr int kTile = 6;
   static constexpr int kWindow = 8;
   static constexpr int kPositions = kWindow * kWindow;
+  static constexpr float kScale = -2.0f / 9;
 
   // Bt, 8 -> 8.
   [[gnu::always_inline]] static void bottom(const vfloat d[8], vfloat out[8]) {
@@ -95,12 +121,12 @@ struct F6 {
   [[gnu::always_inline]] static void top(const vfloat m[8], vfloat out[6]) {
     const vfloat a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
     const vfloat e = m[5] + m[6], f = m[5] - m[6];
-    out[0] = m[0] + (a + c + e);
-    out[1] = b + 2.0f * d + 0.5f * f;
-    out[2] = a + 4.0f * c + 0.25f * e;
-    out[3] = b + 8.0f * d + 0.125f * f;
-    out[4] = a + 16.0f * c + 0.0625f * e;
-    out[5] = m[7] + (b + 32.0f * d + 0.03125f * f);
+    out[0] = a - 0.05f * c - 0.8f * e - 4.5f * m[0];
+    out[1] = b - 0.1f * d - 0.4f * f;
+    out[2] = a - 0.2f * c - 0.2f * e;
+    out[3] = b - 0.4f * d - 0.1f * f;
+    out[4] = a - 0.8f * c - 0.05f * e;
+    out[5] = b - 1.6f * d - 0.025f * f - 4.5f * m[7];
   }
 
   // A, 6 -> 8.
@@ -119,17 +145,15 @@ struct F6 {
 
   // G, 3 -> 8.
   [[gnu::always_inline]] static void filter(const vfloat g[3], vfloat out[8]) {
-    const vfloat a = (g[0] + g[2]) * (-2.0f / 9), b = g[1] * (-2.0f / 9);
-    const vfloat c = g[0] * (1.0f / 90) + g[2] * (2.0f / 45), d = g[1] * (1.0f / 45);
-    const vfloat e = g[0] * (32.0f / 45) + g[2] * (8.0f / 45), f = g[1] * (16.0f / 45);
+    const vfloat twice = g[1] + g[1];
     out[0] = g[0];
-    plus_and_minus(a, b, out + 1);
-    plus_and_minus(c, d, out + 3);
-    plus_and_minus(e, f, out + 5);
+    plus_and_minus(g[0] + g[2], g[1], out + 1);
+    plus_and_minus(g[0] + 4.0f * g[2], twice, out + 3);
+    plus_and_minus(4.0f * g[0] + g[2], twice, out + 5);
     out[7] = g[2];
   }
 
-  // Gt, 8 -> 3.
+  // Gt, with all factors, 8 -> 3.
   [[gnu::always_inline]] static void filter_diff(const vfloat s[8], vfloat out[3]) {
     const vfloat a = s[1] + s[2], b = s[1] - s[2], c = s[3] + s[4], d = s[3] - s[4];
     const vfloat e = s[5] + s[6], f = s[5] - s[6];

@@ -18,6 +18,24 @@ constexpr std::ptrdiff_t kFewPieces = 4;  // up to so many, splits may be smalle
 constexpr std::ptrdiff_t kFewTiles = 20;  // down to so many tiles: each transforms all its sums
 constexpr std::ptrdiff_t kSumFloats = 7 << 20;  // T of all splits together: 29 MB
 
+// The tiles that cover an image of h x w pixels, numbered image by image, row by row.
+struct TileGrid {
+  int tile, n, rows, columns;
+
+  TileGrid(int tile_size, int images, int h, int w)
+      : tile(tile_size),
+        n(images),
+        rows(static_cast<int>(ceil_div(h, tile_size))),
+        columns(static_cast<int>(ceil_div(w, tile_size))) {}
+  int count() const { return n * rows * columns; }
+  std::ptrdiff_t products() const {
+    return static_cast<std::ptrdiff_t>(count()) * (tile + 2) * (tile + 2);
+  }
+  int image(int t) const { return t / (rows * columns); }
+  int y(int t) const { return t / columns % rows * tile; }
+  int x(int t) const { return t % columns * tile; }
+};
+
 template <class F>
 struct WeightsPlan {
   int IC, OC;

@@ -36,10 +36,11 @@ def conv3x3_forward(
     strides: the sums, to the bit, are those of their concatenation, which nobody has to write.
 
     algorithm: "direct" sums in one fixed order per element, whatever the tile position;
-    "winograd-4x4" and "winograd-6x6" are F(4x4,3x3) and F(6x6,3x3), several times faster, and err
-    by about 1e-5 and 2e-5 of the largest magnitude; "winograd" takes what is faster for the shape,
-    "auto" does so from 16 channels on. A GPU multiplies matrices in the context's `math` whatever
-    the algorithm; all but "direct" may split a sum there, by shape and device.
+    "winograd-4x4" and "winograd-6x6" are F(4x4,3x3) and F(6x6,3x3), with smaller tiles where those
+    would stick out, several times faster, and err by about 1e-5 and 2e-5 of the largest magnitude;
+    "winograd" takes what is faster for the shape, "auto" does so from 16 channels on. A GPU
+    multiplies matrices in the context's `math` whatever the algorithm; all but "direct" may split a
+    sum there, by shape and device.
     `out` must not overlap `bottom`.
     Raises ValueError for shapes that do not fit, a bottom below 3x3 pixels, or two parts on a GPU.
     Source: Caffe conv_layer.cpp; Lavin and Gray 2015 (Winograd).
