@@ -1,7 +1,7 @@
 """Where the time of a training step goes, by op.
 
-``python -m benchmarks.bench_ops`` writes its table. Only layers run one by one can be timed: the
-sum is a few milliseconds more than a step that is launched as a whole.
+``python -m benchmarks.bench_ops`` writes its table. The passes are called and timed one by one, not
+launched as a whole.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections import defaultdict
 from time import perf_counter
 
 from benchmarks import report, timing
+from benchmarks.peers import ours
 from benchmarks.peers.problem import Problem
-from unet_native import _core, ops
+from unet_native import _core
 from unet_native.layers import Layer
 from unet_native.ops import Context
-from unet_native.solver import SGDSolver, SolverSettings
+from unet_native.solver import SGDSolver
 
 THREADS = _core.default_threads()
 PROBLEM = Problem(572, 64)
@@ -51,20 +52,13 @@ class TimedSolver(SGDSolver):
 
     def _apply(self, *arrays, **how) -> None:
         start = perf_counter()
-        ops.sgd_update(*arrays, momentum=self.settings.momentum, **how)
+        super()._apply(*arrays, **how)
         self.seconds["update"] += perf_counter() - start
 
 
 def measure() -> list[dict[str, float]]:
     """Seconds by op, of each step."""
-    inputs = {"data": PROBLEM.data, "label": PROBLEM.label, "weight": PROBLEM.weight}
-    solver = TimedSolver(
-        SolverSettings(base_lr=1e-4, momentum=0.99, random_seed=1),
-        PROBLEM.spec,
-        feed=lambda _: inputs,
-        plan="lean",
-        context=Context(threads=THREADS),
-    )
+    solver = ours.solver_of(PROBLEM, Context(threads=THREADS), TimedSolver)
     net = solver.net
     names = {
         layer.name: op_of(layer, (*net.plan.shapes[layer.spec.bottom[0]], 0, 0)[1])

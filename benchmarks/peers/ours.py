@@ -14,12 +14,12 @@ def make(name: str, mode: str, problem: Problem, threads: int) -> Callable[[], o
     if mode == "forward":
         net = problem.net(context=context)
         return lambda: net.forward(data=problem.data)["score"]
-    inputs = {"data": problem.data, "label": problem.label, "weight": problem.weight}
-    solver = SGDSolver(
-        SolverSettings(base_lr=1e-4, momentum=0.99, random_seed=1),
-        problem.spec,
-        feed=lambda _: inputs,
-        plan="lean",
-        context=context,
-    )
+    solver = solver_of(problem, context)
     return lambda: solver.step(1)
+
+
+def solver_of(problem: Problem, context: Context, kind: type[SGDSolver] = SGDSolver) -> SGDSolver:
+    """Trains on the one image of the problem."""
+    inputs = {"data": problem.data, "label": problem.label, "weight": problem.weight}
+    settings = SolverSettings(base_lr=1e-4, momentum=0.99, random_seed=1)
+    return kind(settings, problem.spec, feed=lambda _: inputs, plan="lean", context=context)

@@ -18,6 +18,8 @@ HostGraph::~HostGraph() {
 void HostGraph::begin() {
   if (recording_ != nullptr) fail("HostGraph", "this thread is recording already");
   if (is_ready_) fail("HostGraph", "it has been recorded");
+  calls_.clear();  // of a recording that was refused
+  owners_.clear();
   recording_ = this;
 }
 
@@ -25,8 +27,9 @@ void HostGraph::end() {
   if (recording_ != this) fail("HostGraph", "it is not being recorded");
   recording_ = nullptr;
   for (const py::weakref& owner : owners_) {
-    if (owner().is_none())
+    if (owner().is_none()) {
       fail("HostGraph", "a call uses an array that was made for it and is gone");
+    }
   }
   owners_.clear();
   is_ready_ = true;

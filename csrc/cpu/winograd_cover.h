@@ -177,7 +177,7 @@ template <class F, class Y, class X>
 void transform_window(ConstView view, int n, int y, int x, float* to,
                       std::ptrdiff_t position_stride) {
   const bool inside = y >= 0 && x >= 0 && y + Y::kWindow <= view.h && x + X::kWindow <= view.w;
-  vfloat bordered[Y::kWindow][X::kWindow];
+  float bordered[Y::kWindow][X::kWindow][kLanes];
   for (int c = 0; c < view.c; c += kLanes) {
     const int count = min(kLanes, view.c - c);
     const float* from = inside ? view.pixel(n, y, x) + c : nullptr;
@@ -185,13 +185,13 @@ void transform_window(ConstView view, int n, int y, int x, float* to,
     if (!inside || count < kLanes) {
       for (int i = 0; i < Y::kWindow; ++i) {
         for (int j = 0; j < X::kWindow; ++j) {
-          bordered[i][j] = vfloat{};
+          store(bordered[i][j], vfloat{});
           if (y + i < 0 || y + i >= view.h || x + j < 0 || x + j >= view.w) continue;
           const float* pixel = view.pixel(n, y + i, x + j) + c;
-          bordered[i][j] = count == kLanes ? load(pixel) : load_part(pixel, count);
+          store(bordered[i][j], count == kLanes ? load(pixel) : load_part(pixel, count));
         }
       }
-      from = reinterpret_cast<const float*>(bordered);
+      from = bordered[0][0];
       row_stride = X::kWindow * kLanes;
       pixel_stride = kLanes;
     }

@@ -117,9 +117,9 @@ class SGDSolver:
         self._history_of = {
             param: self._history[i::count] for i, param in enumerate(self.net.parameters)
         }
-        self._rate_there: Array | None = None
-        if self._updates_at_once or not (context is None or context.device == "cpu"):
-            self._rate_there = arena.allocate(4, context).view(np.float32)
+        on_host = context is None or context.device == "cpu"
+        reads_rate = self._updates_at_once or not on_host
+        self._rate_there = arena.allocate(4, context).view(np.float32) if reads_rate else None
         self._replay: Replay | None = None
         if self._updates_at_once:
             self._replay = Replay(self.net, partial(self._update, rate=0.0))
