@@ -81,8 +81,8 @@ def test_values(shape, algorithm, on_threads):
 @pytest.mark.parametrize("tile_rows", [2, 5, 8])
 @pytest.mark.parametrize("isa_of_cpu", instruction_sets())
 def test_wide_layers_on_small_images(isa_of_cpu, tile_rows, tile):
-    """4, 30 and 64 tiles are transformed for four panels of filters at a time, for two and for one;
-    neither the panels nor the channels are whole such groups."""
+    """4, 30 and 64 tiles meet four panels of filters at a time, two and one, the 4 with filters
+    that are transformed on the way; neither the panels nor the channels are whole such groups."""
     algorithm = f"winograd-{tile}x{tile}"
     shape = (1, 300, tile * tile_rows + 1, tile * (tile_rows + tile_rows % 2), 292)
     blobs = operands(shape)
@@ -96,9 +96,9 @@ def test_wide_layers_on_small_images(isa_of_cpu, tile_rows, tile):
 
 
 @pytest.mark.parametrize("pass_", ["forward", "backward_data", "backward_weights"])
-@pytest.mark.parametrize(("size", "same_as"), [(16, "winograd-4x4"), (24, "winograd-6x6")])
+@pytest.mark.parametrize(("size", "same_as"), [(8, "winograd-4x4"), (24, "winograd-6x6")])
 def test_the_size_of_tiles_follows_from_the_shape(size, same_as, pass_):
-    """Outputs of 16 pixels are whole 4x4 tiles, those of 24 are large enough for 6x6."""
+    """Outputs of 8 pixels are whole 4x4 tiles, those of 24 are large enough for 6x6."""
     side = size if pass_ == "backward_data" else size + 2
     bottom, weight, bias, top_diff = operands((1, 20, side, side, 24))
     run = {

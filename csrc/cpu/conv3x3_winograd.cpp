@@ -32,16 +32,12 @@
 #include "cpu/gemm.h"
 #include "cpu/stream.h"
 #include "cpu/winograd.h"
+#include "cpu/winograd_few_tiles.h"
 #include "cpu/winograd_filters.h"
 #include "cpu/winograd_plan.h"
 
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
-
-// Tiles of the image, from `first` on, of which V holds the first one in its row t.
-struct TileRows {
-  int first, t, count;
-};
 
 // Positions [first, first + positions) of M [P][tiles.count][kPanel] (+)= V [P][..][k ..
 // k + channels) * U [positions][channels][kPanel], of which the first `Vectors` vectors count. V
@@ -52,7 +48,7 @@ template <int Vectors, bool Whole, bool Add, class F>
 void multiply(const Plan<F>& plan, int first, int positions, const float* V, const TileRows& tiles,
               int k, int channels, const float* U, FilterStream* next, float* M) {
   for (int p = 0; p < positions; ++p) {
-    const Tiles present = plan.of_position(first + p, tiles.first, tiles.count);
+    const Tiles present = plan.of_position(first + p, tiles);
     if (present.begin == present.end) continue;
     const int step = even_rows(present.end - present.begin);
     const float* v = V + (first + p) * plan.position + tiles.t * plan.row + k;
@@ -112,11 +108,31 @@ std::ptrdiff_t steps_of_products(const Plan<F>& plan, const FilterPart& part,
                                  const TileRows& tiles) {
   std::ptrdiff_t products = 0;
   for (int p = 0; p < F::kPositions; ++p) {
-    const Tiles present = plan.of_position(p, tiles.first, tiles.count);
+    const Tiles present = plan.of_position(p, tiles);
     const int count = present.end - present.begin;
     if (count > 0) products += ceil_div(count, even_rows(count));
   }
   return part.panels * products * ceil_div(part.channels, kLine);
+}
+
+// The same way as multiply_few_tiles, with U [2][F::kWindow][chunk][kPanel] as workspace.
+template <class F>
+void multiply_part(const Plan<F>& plan, const float* V, const TileRows& tiles,
+                   const FilterPart& part, const float* taps, float* U, FilterStream& next,
+                   float* M) {
+  const std::ptrdiff_t row_floats = F::kWindow * plan.filter_stride;
+  for (int g = 0; g < part.panels; ++g) {
+    const int columns = min(kPanel, plan.columns - part.n - g * kPanel);
+    for (int pair = 0; pair < F::kWindow / 2; ++pair) {
+      float* const of_pair[2] = {U, U + row_floats};
+      transform_pair<F>(pair, taps + g * panel_taps(part.channels), part.channels,
+                        plan.filter_stride, of_pair);
+      for (int which = 0; which < 2; ++which) {
+        multiply_chunk(plan, row_of_pair<F>(pair, which), V, tiles, part, of_pair[which], columns,
+                       next, M + g * plan.panel_products());
+      }
+    }
+  }
 }
 
 // What happens to a result before it is stored.
@@ -239,8 +255,11 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
                            const FilterView& filter, const Epilogue& end, const Plan<F>& plan,
                            float* workspace, View target) {
   float* V = workspace;
-  const std::ptrdiff_t row_floats = F::kWindow * plan.filter_stride;
-  const std::ptrdiff_t panel_products = plan.products / plan.group;
+  auto steps = steps_of_products<F>;
+  auto products = multiply_part<F>;
+  if constexpr (kFewTiles > 0) {
+    if (plan.few_tiles) steps = steps_of_few_tiles<F>, products = multiply_few_tiles<F>;
+  }
   const auto finish =
       worth_streaming(target) ? finish_products<true, F> : finish_products<false, F>;
   int groups = 0;  // of panels, that threads have taken
@@ -254,13 +273,14 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
     };
     float* taps = V + plan.tiles + thread_index() * (plan.taps + plan.filters + plan.products);
     float* spare = taps + plan.taps / 2;
-    float* U = taps + plan.taps;  // [2][F::kWindow][chunk][kPanel]
+    float* U = taps + plan.taps;
     float* M = U + plan.filters;
     for (int first = 0; first < plan.cover.count(); first += plan.block) {
       const int tiles = min(plan.block, plan.cover.count() - first);
+      const int chunks = static_cast<int>(round_up(ceil_div(tiles, kWindows), ctx.threads));
 #pragma omp single nowait
       groups = 0;
-#pragma omp for schedule(dynamic, 8)
+#pragma omp for schedule(dynamic, static_cast<int>(ceil_div(tiles, chunks)))
       for (int t = 0; t < tiles; ++t) {
         touch_windows(source, plan.cover, 2, -padding, first + t, 1);
         transform_window<F>(source, plan.cover.tile(first + t), padding, V + t * plan.row,
@@ -276,25 +296,14 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
         if (!gathered) filter.gather(part, taps);
         FilterStream stream(
             next.p < plan.panels ? filter.rows(plan.part(next), spare) : FilterRows{},
-            steps_of_products(plan, part, rows));
-        for (int g = 0; g < part.panels; ++g) {
-          const int columns = min(kPanel, plan.columns - part.n - g * kPanel);
-          for (int pair = 0; pair < F::kWindow / 2; ++pair) {
-            float* const of_pair[2] = {U, U + row_floats};
-            transform_pair<F>(pair, taps + g * panel_taps(part.channels), part.channels,
-                              plan.filter_stride, of_pair);
-            for (int which = 0; which < 2; ++which) {
-              multiply_chunk(plan, row_of_pair<F>(pair, which), V, rows, part, of_pair[which],
-                             columns, stream, M + g * panel_products);
-            }
-          }
-        }
+            steps(plan, part, rows));
+        products(plan, V, rows, part, taps, U, stream, M);
         stream.finish();
         gathered = stream.any();
         if (gathered) swap(taps, spare);
         if (next.k > 0) continue;  // more channels of the same products
         for (int g = 0; g < part.panels; ++g) {
-          finish(plan, M + g * panel_products, rows, part.n + g * kPanel, end, target);
+          finish(plan, M + g * plan.panel_products(), rows, part.n + g * kPanel, end, target);
         }
         finish_streaming();
       }
@@ -315,8 +324,9 @@ void correlate_with(const Context& ctx, const ConcatView& source, int padding,
 
 // Whether a target of n images of h x w pixels is cut into the tiles of F6.
 bool large_tiles(Algorithm algorithm, int n, int h, int w) {
-  return takes_large_tiles(algorithm, Cover<F4>(n, h, w).products(), Cover<F6>(n, h, w).products(),
-                           kFilterTiles);
+  const Cover<F6> large(n, h, w);
+  return takes_large_tiles(algorithm, Cover<F4>(n, h, w).products(), large.products(),
+                           large.count() <= kFewTiles ? kFilterTilesOfFew : kFilterTiles);
 }
 
 template <class FilterView>

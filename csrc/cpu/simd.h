@@ -39,10 +39,13 @@ typedef float vfloat_unaligned __attribute__((vector_size(4 * UNET_LANES), align
   return x - vfloat{};  // x - 0 keeps the sign of a zero, x + 0 would not
 }
 
-// Brings the cache line at `p` into the cache. Without the empty statement GCC 12 finds that a
+enum class Cache { kL1, kL2 };
+
+// Brings the cache line at `p` into a cache. Without the empty statement GCC 12 finds that a
 // function which only does this has no effect, and drops its calls.
+template <Cache Into = Cache::kL1>
 [[gnu::always_inline]] inline void fetch(const float* p) {
-  __builtin_prefetch(p);
+  __builtin_prefetch(p, 0, Into == Cache::kL1 ? 3 : 2);
   asm volatile("");
 }
 

@@ -12,6 +12,7 @@ namespace {
 constexpr std::ptrdiff_t kMaxFilterFloats = 9 << 19;  // transformed filters kept whole: 19 MB
 constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
 constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut by tiles: 448 KB
+constexpr int kWindows = 8;                           // transformed by a thread at a time
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
 constexpr int kFewRounds = 8;                         // of blocks, that threads begin together
 constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
@@ -25,7 +26,18 @@ constexpr std::ptrdiff_t kGroupFloats = 75 << 10;  // whose M is at most 300 KB
 // The work on the filters of a position, in the products of so many tiles: measured at 10 to 32
 // pixels, where the two sizes of tiles meet.
 constexpr int kFilterTiles = 4;
+// Where so few tiles are taken by channels, filters are transformed in registers
+// (cpu/winograd_few_tiles.h), which is then less work; gathered by channels as above.
+constexpr int kFewTiles = UNET_LANES == 16 ? 12 : 0;
+constexpr int kFilterTilesOfFew = 2;
+constexpr int kFewTilesChannels = 128;
+constexpr int kFewTilesGroup = 4;
 constexpr int kGap = 16;  // floats between positions, lest all fall into one cache set
+
+// Tiles of the image, from `first` on, of which V holds the first one in its row t.
+struct TileRows {
+  int first, t, count;
+};
 
 // What a thread does at a time in the cut by channels: the products of the filters from channel k
 // on, of a group of panels from p on, with the tiles from `begin` on.
@@ -40,7 +52,7 @@ struct Plan {
   int K, columns;
   Cover<F> cover;
   int panels;
-  bool by_tiles;
+  bool by_tiles, few_tiles;
   int block;                                // tiles transformed together
   int group = 1;                            // panels taken together, by channels
   int chunk;                                // channels whose filters are gathered together
@@ -48,7 +60,7 @@ struct Plan {
   std::ptrdiff_t filter_stride;             // of a position of a panel of U
   std::ptrdiff_t taps;                      // floats gathered, of all panels taken together: for
                                             //   the products and, by channels, the next ones
-  std::ptrdiff_t filters, tiles, products;  // floats: U, V, M
+  std::ptrdiff_t filters, tiles, products;  // floats: U or H, V, M
 
   static std::ptrdiff_t product_stride(int tiles) { return tiles * kPanel + kGap; }
 
@@ -71,6 +83,7 @@ struct Plan {
     filters = kPositions * filter_stride * panels;
     // Whichever is less is kept whole, U or V, unless that leaves threads without work.
     by_tiles = filters <= kMaxFilterFloats && (cover.count() >= n || panels < threads);
+    few_tiles = !by_tiles && cover.count() <= kFewTiles;
     if (by_tiles) {
       const auto fit = kBlockFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(max<std::ptrdiff_t>(kRows, min<std::ptrdiff_t>(fit, kMaxBlock)));
@@ -83,27 +96,34 @@ struct Plan {
       const auto fit = kMaxTileFloats / (kPositions * row) / kRows * kRows;
       block = even(cover.count(), static_cast<int>(max<std::ptrdiff_t>(fit, kPanelTiles)));
       const auto fits = [&](int group) {
+        if (group * threads > panels) return false;
+        if (few_tiles) return group <= kFewTilesGroup;
         return group <= kMaxGroup && group * cover.count() <= kPanelTiles &&
-               group * kPositions * product_stride(cover.count()) <= kGroupFloats &&
-               group * threads <= panels;
+               group * kPositions * product_stride(cover.count()) <= kGroupFloats;
       };
       while (in_order && fits(2 * group)) group *= 2;
-      chunk = even_chunk(k, (in_order ? kStreamedChannels : kChannels) / group);
+      const int channels = few_tiles ? kFewTilesChannels : in_order ? kStreamedChannels : kChannels;
+      chunk = even_chunk(k, channels / group);
       filter_stride = static_cast<std::ptrdiff_t>(chunk) * kPanel + kGap;
-      filters = 2 * F::kWindow * filter_stride;
-      products = group * kPositions * product_stride(kPanelTiles / group);
+      filters = few_tiles ? F::kWindow * group * kVectors * 3 * half_length(chunk)
+                          : 2 * F::kWindow * filter_stride;
+      products =
+          group * kPositions * product_stride(few_tiles ? cover.count() : kPanelTiles / group);
     }
     taps = (by_tiles || !in_order ? 1 : 2) * group * panel_taps(chunk);
     position = position_length(block * row);
     tiles = kPositions * position;
   }
 
-  // Of the `count` tiles from `first` on, those that have the position p, counted from `first`.
-  Tiles of_position(int p, int first, int count) const {
+  // Those of some tiles that have the position p, counted from the first of them.
+  Tiles of_position(int p, const TileRows& tiles) const {
     const Tiles all = cover.of_position(p / F::kWindow, p % F::kWindow);
-    const int begin = max(all.begin - first, 0);
-    return {begin, max(begin, min(all.end - first, count))};
+    const int begin = max(all.begin - tiles.first, 0);
+    return {begin, max(begin, min(all.end - tiles.first, tiles.count))};
   }
+
+  // Floats of M from one panel of a group to the next.
+  std::ptrdiff_t panel_products() const { return products / group; }
 
   FilterPart part(const Turn& turn) const {
     return {turn.k, min(chunk, K - turn.k), turn.p * kPanel, min(group, panels - turn.p)};
