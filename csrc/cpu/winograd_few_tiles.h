@@ -13,8 +13,8 @@
 //   tile | v |  v'                               acc[0][tile] += v[tile][k] * u
 //        +---+                                   acc[1][tile] += v'[tile][k] * u'
 //
-// Cost     3 loads and about 5 additions for 2 * tiles multiply-adds. On Zen 4, one core of 117
-//          GFLOP/s: 95 with 4 tiles, 99 with 9, where U costs two cycles a vector to write. Whole
+// Cost     3 loads and up to 6 additions for 2 * tiles multiply-adds. On Zen 4, one core of 118
+//          GFLOP/s: 99 to 114, where U would cost two cycles a vector to write. Whole
 //          layers of 1024 channels, filters from memory: 0.74 to 0.80 of the time at 6 to 12
 //          pixels, 0.83 to 0.92 at 14 and 16; with 16 tiles, eight at a time, 1.0 to 1.1
 // Only with AVX-512: SSE and AVX2 have 16 registers, for the products of 5 tiles, and take 1.0 to
