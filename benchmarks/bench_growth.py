@@ -6,6 +6,8 @@ sums, so that they can be compared across sizes.
 
 from __future__ import annotations
 
+from functools import cache
+
 from benchmarks import report, timing
 from benchmarks.peers.problem import Problem
 from benchmarks.worker import Worker
@@ -16,13 +18,18 @@ Case = tuple[int, int, int]  # tile, width, threads
 THREADS = _core.default_threads()
 REFERENCE: Case = (572, 64, THREADS)
 CASES: tuple[Case, ...] = (
+    REFERENCE,
     *((tile, 64, THREADS) for tile in (316, 444, 1020, 1532)),
     *((572, width, THREADS) for width in (32, 16)),
     (572, 64, 1),
 )
-WARM_UP = 1
+WARM_UP, TURNS = 1, 7
+#: Work of a turn, in iterations of the reference: what counts is the speed in a loop, not that of a
+#: process that was just asleep.
+WORK = 3
 
 
+@cache
 def flop(tile: int, width: int) -> int:
     """Operations of the direct sums of one forward pass."""
     net = Problem(tile, width).net(fill=False)
@@ -59,41 +66,40 @@ def verdicts(mode: str, shares: dict[Case, float]) -> list[str]:
     ]
 
 
-def race(mode: str, case: Case, repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of the reference and of a case, each in a process of its own, taking turns.
+def race(mode: str) -> dict[Case, list[float]]:
+    """Seconds of an iteration in each turn; each case has a process of its own, all take turns.
 
-    A turn is one iteration of the larger of the two, and as many of the smaller one as are about
-    the same work: what counts is the speed in a loop, not that of a process that was just asleep.
+    What a neighbour does in some minute then falls on all cases alike.
     """
-    work = [flop(tile, width) for tile, width, _ in (REFERENCE, case)]
-    iterations = [max(1, round(max(work) / one)) for one in work]
-    workers = [Worker("unet_native", mode, *one) for one in (REFERENCE, case)]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(WARM_UP + repeats):
-        for worker, count, found in zip(workers, iterations, seconds, strict=True):
-            took = worker.run(count)
+    workers = {case: Worker("unet_native", mode, *case) for case in CASES}
+    seconds: dict[Case, list[float]] = {case: [] for case in CASES}
+    for turn in range(WARM_UP + TURNS):
+        for case, worker in workers.items():
+            took = worker.run(max(1, round(WORK / work(case))))
             if turn >= WARM_UP:
-                found.append(took)
-    for worker in workers:
+                seconds[case].append(took)
+    for worker in workers.values():
         worker.close()
     return seconds
+
+
+def work(case: Case) -> float:
+    """Operations of an iteration, in those of the reference."""
+    return flop(*case[:2]) / flop(*REFERENCE[:2])
 
 
 def main() -> None:
     rows, judged = [], []
     for mode, passes in (("forward", 1), ("step", 3)):
-        shares = {REFERENCE: 1.0}
-        for case in CASES:
+        shares = {}
+        taken = race(mode)
+        for case, seconds in taken.items():
             tile, width, threads = case
-            reference, seconds = race(mode, case, repeats=5 if tile > 600 else 11)
-            work = flop(tile, width) / flop(*REFERENCE[:2])
-            share = work * timing.median(
-                [theirs / ours for theirs, ours in zip(reference, seconds, strict=True)]
-            )
-            shares[case] = share
+            ratios = [theirs / ours for theirs, ours in zip(taken[REFERENCE], seconds, strict=True)]
+            shares[case] = work(case) * timing.median(ratios)
             median = timing.median(seconds)
             row = [mode, f"{tile}", f"{width}", f"{threads}", f"{median * 1e3:.0f}"]
-            row += [f"{passes * flop(tile, width) / median / 1e9:.0f}", f"{share:.2f}"]
+            row += [f"{passes * flop(tile, width) / median / 1e9:.0f}", f"{shares[case]:.2f}"]
             rows.append(row)
             print("  ".join(row), flush=True)
         judged += verdicts(mode, shares)
@@ -102,9 +108,9 @@ def main() -> None:
         "Growth",
         [
             timing.machine(THREADS),
-            f"share: of the GFLOP/s at 572 pixels, width 64, {THREADS} threads, which took turns "
-            "with each case, the smaller one with more iterations a turn: the median of the ratios "
-            "of neighbouring turns.",
+            f"share: of the GFLOP/s at 572 pixels, width 64, {THREADS} threads. All cases take "
+            "turns, the smaller ones with more iterations a turn; the median of the ratios of each "
+            "turn.",
             "\n".join(f"- {sentence}" for sentence in judged),
             "Small tiles and narrow networks are bound by memory: a small tile streams all "
             "weights, transformed they are four or seven times as many, for few pixels; a network "

@@ -74,10 +74,16 @@ def test_baseline_has_its_own_kernels():
 
 
 @pytest.mark.parametrize(
-    ("namespace", "register", "tile"), [("6avx512", "zmm", 14 * 2), ("4avx2", "ymm", 6 * 2)]
+    ("namespace", "register", "tile", "ops"),
+    [
+        ("6avx512", "zmm", 14 * 2, ("winograd", "direct", "pointwise")),
+        ("6avx512", "zmm", 12 * 2, ("multiply_pair",)),
+        ("4avx2", "ymm", 6 * 2, ("winograd", "direct", "pointwise")),
+    ],
 )
-def test_matrix_kernels_keep_their_tile_in_registers(namespace, register, tile):
-    """No accumulator of a full tile (csrc/cpu/gemm.h) visits the stack within the loop over k."""
+def test_matrix_kernels_keep_their_tile_in_registers(namespace, register, tile, ops):
+    """No accumulator of a full tile (csrc/cpu/gemm.h), or of two positions of few tiles
+    (csrc/cpu/winograd_few_tiles.h), visits the stack within the loop over k."""
     multiply_add = re.compile(rf"vfn?m(add|sub)\w+ .*%{register}")
     of_one_number = re.compile(r"vbroadcastss|.*\{1to16\}")  # no loop of a transform has them
     spill = re.compile(rf"vmov\w+ +%{register}\d+,.*\(")
@@ -90,7 +96,7 @@ def test_matrix_kernels_keep_their_tile_in_registers(namespace, register, tile):
             if multiply_adds == tile and any(map(of_one_number.match, body)):
                 kernels.append(name)
                 assert not [text for text in body if spill.match(text)], name
-    for op in ("winograd", "direct", "pointwise"):
+    for op in ops:
         assert any(op in name for name in kernels), f"no full tile in {op}: test is blind"
 
 
@@ -102,6 +108,7 @@ def test_next_rows_are_fetched(namespace, rows, op, of_filters):
     blocks = [block for name, block in code().items() if f"4unet3cpu{namespace}" in name]
     tiles = [block for block in blocks if op in block and "vfmadd" in block]
     assert max(block.count("\tprefetcht0") for block in tiles) >= rows + of_filters
+    assert any("\tprefetcht1" in block for block in tiles) == (of_filters > 0)
 
 
 @pytest.mark.parametrize("op", ["winograd", "direct", "pointwise", "backward_row"])
