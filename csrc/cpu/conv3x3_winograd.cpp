@@ -23,7 +23,8 @@
 //
 //                all in its L2 cache; few tiles leave room there for the products of several
 //                panels, whose filters are then read in longer rows; the next filters are gathered
-//                between the multiplications
+//                between the multiplications. Where tiles are few, U is not written at all
+//                (cpu/winograd_few_tiles.h)
 //
 // Cost      2*N*K*N_*H*W * P/m^2 flop in the products: 4.5 or 3.6 per output and channel for tiles
 //           of m = 4 or 6 pixels, where the direct sum has 18; the transforms are about 10 % more
@@ -115,7 +116,8 @@ std::ptrdiff_t steps_of_products(const Plan<F>& plan, const FilterPart& part,
   return part.panels * products * ceil_div(part.channels, kLine);
 }
 
-// The same way as multiply_few_tiles, with U [2][F::kWindow][chunk][kPanel] as workspace.
+// All positions of a part of the filters, from `taps` [panels][9][channels][kPanel], with U
+// [2][F::kWindow][chunk][kPanel] as workspace and M [panels][P][tiles.count][kPanel].
 template <class F>
 void multiply_part(const Plan<F>& plan, const float* V, const TileRows& tiles,
                    const FilterPart& part, const float* taps, float* U, FilterStream& next,
@@ -273,10 +275,11 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
     };
     float* taps = V + plan.tiles + thread_index() * (plan.taps + plan.filters + plan.products);
     float* spare = taps + plan.taps / 2;
-    float* U = taps + plan.taps;
+    float* U = taps + plan.taps;  // or H, where tiles are few
     float* M = U + plan.filters;
     for (int first = 0; first < plan.cover.count(); first += plan.block) {
       const int tiles = min(plan.block, plan.cover.count() - first);
+      // As many chunks of tiles for each thread.
       const int chunks = static_cast<int>(round_up(ceil_div(tiles, kWindows), ctx.threads));
 #pragma omp single nowait
       groups = 0;

@@ -115,8 +115,7 @@ std::ptrdiff_t steps_of_few_tiles(const Plan<F>& plan, const FilterPart& part, c
   return F::kPositions / 2 * vectors_of(plan, part) * ceil_div(part.channels, kLine);
 }
 
-// All positions of a part of the filters, with H as workspace and M
-// [panels][P][tiles.count][kPanel].
+// The same way as multiply_part of conv3x3_winograd.cpp, with H as workspace.
 template <class F>
 void multiply_few_tiles(const Plan<F>& plan, const float* V, const TileRows& tiles,
                         const FilterPart& part, const float* taps, float* H, FilterStream& next,

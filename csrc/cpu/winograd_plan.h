@@ -12,7 +12,7 @@ namespace {
 constexpr std::ptrdiff_t kMaxFilterFloats = 9 << 19;  // transformed filters kept whole: 19 MB
 constexpr std::ptrdiff_t kMaxTileFloats = 4 << 20;    // V of the cut by channels: 16 MB
 constexpr std::ptrdiff_t kBlockFloats = 112 << 10;    // V of a block of the cut by tiles: 448 KB
-constexpr int kWindows = 8;                           // transformed by a thread at a time
+constexpr int kWindows = 8;                           // most that a thread transforms at a time
 constexpr int kMaxBlock = 4 * kRows;                  // tiles of a block
 constexpr int kFewRounds = 8;                         // of blocks, that threads begin together
 constexpr int kPanelTiles = 112;                      // most tiles of M in the cut by channels
