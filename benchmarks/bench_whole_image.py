@@ -1,8 +1,9 @@
 """A whole slice of 4096x4096 pixels, from file to file, against the speed of a single tile.
 
 ``python -m benchmarks.bench_whole_image [--base-width 64] [--threads N] [--repeats 3]`` runs
-`unet-native segment` as its users do, starting, reading, tiling and writing included, in turns with
-one tile of the same size, and says how much of its speed is left.
+`unet-native segment` as its users do, starting, reading, tiling and writing included. Every few
+seconds it is stopped and a process that does nothing but single tiles of the same size runs for as
+long, so that both see the same neighbours; what is left of their speed is said.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,37 +42,57 @@ WANTED = 0.85
 #: of that change them by a quarter of it.
 TOLERANCE = 5e-4
 CHECKED = 572  # pixels of the tile that is compared
+TURN = 2.0  # seconds that the command, and then the single tiles, run at a time
 _MAIN = "from unet_native.cli import main; main()"
 _SAID = re.compile(r"(\d+) tiles? of (\d+)x\2 pixels a slice, about (\d+) MB")
 
 
 @dataclass
 class Run:
-    """One run of the command: `predicted_mb` is what it said before it began."""
+    """One run of the command: `seconds` without those in which it was stopped, `predicted_mb` what
+    it said before it began, `others` what the process running in between measured."""
 
     seconds: float
+    others: list[float]
     tiles: int
     tile: int
     predicted_mb: float
     peak_mb: float
 
 
-def segment(folder: Path, options: list[str], threads: int) -> Run:
+def segment(
+    folder: Path, options: list[str], threads: int, between: Callable[[], float] | None = None
+) -> Run:
+    """Runs the command; `between` is called every `TURN` seconds while it is stopped."""
     command = ["segment", folder / "em.safetensors", folder / "slice.tif", "-o", folder / "out"]
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", _MAIN, *map(str, command), *options, "--threads", f"{threads}"],
         stderr=subprocess.PIPE,
-        text=True,
     )
-    said = process.stderr.read()
+    said, stopped, resumed = b"", 0.0, start
+    others: list[float] = []
+    while True:
+        left = max(0.0, resumed + TURN - time.perf_counter())
+        if between is None or select.select([process.stderr], [], [], left)[0]:
+            piece = os.read(process.stderr.fileno(), 1 << 16)
+            if not piece:
+                break  # it has ended
+            said += piece
+        else:
+            process.send_signal(signal.SIGSTOP)
+            pause = time.perf_counter()
+            others.append(between())
+            resumed = time.perf_counter()
+            process.send_signal(signal.SIGCONT)
+            stopped += resumed - pause
     _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    found = _SAID.search(said)
+    seconds = time.perf_counter() - start - stopped
+    found = _SAID.search(said.decode())
     if status != 0 or found is None:
-        raise RuntimeError(f"unet-native segment failed: {said}")
+        raise RuntimeError(f"unet-native segment failed: {said.decode()}")
     tiles, tile, predicted = map(int, found.groups())
-    return Run(seconds, tiles, tile, predicted, usage.ru_maxrss * 1024 / 1e6)
+    return Run(seconds, others, tiles, tile, predicted, usage.ru_maxrss * 1024 / 1e6)
 
 
 def prepare(folder: Path, width: int) -> Model:
@@ -108,15 +133,17 @@ def main() -> None:
             run = segment(folder, options, threads)  # also the warm-up
             check(folder, model)
             worker = Worker("unet_native", "forward", run.tile, width, threads)
-            worker.run()
-            runs, tiles = [], []
-            for _ in range(arguments.repeats):
-                tiles.append(timing.median([worker.run() for _ in range(run.tiles)]))
-                runs.append(segment(folder, options, threads))
+            at_a_time = max(1, round(TURN / worker.run(2)))
+            runs = [
+                segment(folder, options, threads, partial(worker.run, at_a_time))
+                for _ in range(arguments.repeats)
+            ]
+            useful = SIZE**2 / (run.tile - 2 * BORDER) ** 2
+            tiles = [sum(one.others) / len(one.others) for one in runs]
+            shares = [useful * t / one.seconds for t, one in zip(tiles, runs, strict=True)]
             worker.close()
             seconds = [one.seconds for one in runs]
-            useful = SIZE**2 / (run.tile - 2 * BORDER) ** 2
-            share = timing.median([useful * t / s for t, s in zip(tiles, seconds, strict=True)])
+            share = timing.median(shares)
             peak = max(one.peak_mb for one in runs)
             row = [case, f"{run.tiles} of {run.tile}", f"{timing.median(seconds):.1f}"]
             row += [f"{min(seconds):.1f} - {max(seconds):.1f}", f"{timing.median(tiles) * 1e3:.0f}"]
@@ -132,8 +159,9 @@ def main() -> None:
         [
             timing.machine(threads),
             "`unet-native segment` from file to file, starting and writing labels and "
-            "probabilities included, in turns with as many single tiles of the same size in a "
-            "process that does nothing else. share: of the single tile's speed, per useful pixel; "
+            f"probabilities included, stopped every {TURN:.0f} s for a process that does nothing "
+            "but single tiles of the same size. share: of the single tile's speed, per useful "
+            "pixel, medians of means of the same minutes; "
             "predicted: what the command says before it begins. MB = 10^6 bytes, resident, whole "
             "process.",
             "\n".join(f"- {sentence}" for sentence in judged),
