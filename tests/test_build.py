@@ -111,6 +111,19 @@ def test_next_rows_are_fetched(namespace, rows, op, of_filters):
     assert any("\tprefetcht1" in block for block in tiles) == (of_filters > 0)
 
 
+@pytest.mark.parametrize("namespace", ["4avx2", "6avx512"])
+def test_next_windows_are_fetched_while_products_are_computed(namespace):
+    """Products of whole blocks of tiles do it: multiply<2, true, ..> of conv3x3_winograd.cpp."""
+    blocks = [
+        block
+        for name, block in code().items()
+        if f"4unet3cpu{namespace}" in name and "multiplyILi2ELb1E" in name
+    ]
+    tiles = [block for block in blocks if "vfmadd" in block]
+    assert tiles
+    assert all("\tprefetcht0" in block for block in tiles)
+
+
 @pytest.mark.parametrize("op", ["winograd", "direct", "pointwise", "backward_row"])
 def test_large_results_are_streamed(op):
     """Stores past the caches (csrc/cpu/stream.h) are there where an op may write a large blob."""

@@ -36,25 +36,25 @@
 #include "cpu/winograd_few_tiles.h"
 #include "cpu/winograd_filters.h"
 #include "cpu/winograd_plan.h"
+#include "cpu/winograd_windows.h"
 
 namespace unet::cpu::UNET_ISA::winograd {
 namespace {
 
-// Positions [first, first + positions) of M [P][tiles.count][kPanel] (+)= V [P][..][k ..
+// Positions [first, first + positions) of M [P][tiles.count][product_row] (+)= V [P][..][k ..
 // k + channels) * U [positions][channels][kPanel], of which the first `Vectors` vectors count. V
-// lies in the L2 cache where the product is complete, in a farther one where it is added to
-// another; `next` are then the filters to be gathered meanwhile, with steps_of_products steps in
-// all.
-template <int Vectors, bool Whole, bool Add, class F>
+// lies in the L2 cache where the product is complete (`Whole`), in a farther one where it is added
+// to another. `next` brings what comes next into the cache, in steps_of_products steps in all.
+template <int Vectors, bool Whole, bool Add, class F, class Stream>
 void multiply(const Plan<F>& plan, int first, int positions, const float* V, const TileRows& tiles,
-              int k, int channels, const float* U, FilterStream* next, float* M) {
+              int k, int channels, const float* U, Stream& next, float* M) {
   for (int p = 0; p < positions; ++p) {
     const Tiles present = plan.of_position(first + p, tiles);
     if (present.begin == present.end) continue;
     const int step = even_rows(present.end - present.begin);
     const float* v = V + (first + p) * plan.position + tiles.t * plan.row + k;
     const float* u = U + p * plan.filter_stride;
-    float* m = M + (first + p) * Plan<F>::product_stride(tiles.count);
+    float* m = M + (first + p) * plan.product_stride(tiles.count);
     for (int i = present.begin; i < present.end; i += step) {
       // The next tiles, or the first ones of the next position.
       const std::ptrdiff_t ahead =
@@ -62,33 +62,29 @@ void multiply(const Plan<F>& plan, int first, int positions, const float* V, con
       with_rows(min(step, present.end - i), [&](auto rows) {
         Accumulators<decltype(rows)::value> acc;
         if constexpr (Add) {
-          load_vectors<Vectors>(m + i * kPanel, kPanel, kLanes, acc);
+          load_vectors<Vectors>(m + i * plan.product_row, plan.product_row, kLanes, acc);
         } else {
           clear(acc);
         }
         const float* a = v + i * plan.row;
-        if constexpr (Whole) {
-          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, acc);
-        } else {
-          const auto meanwhile = [&](const float* row) {
-            next->step();
-            fetch_rows<decltype(rows)::value>(row, plan.row, ahead);
-          };
-          panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, meanwhile, acc);
-        }
-        store_vectors<Vectors>(acc, kLanes, m + i * kPanel, kPanel);
+        const auto meanwhile = [&](const float* row) {
+          next.step();
+          if constexpr (!Whole) fetch_rows<decltype(rows)::value>(row, plan.row, ahead);
+        };
+        panel_vectors<Vectors>(channels, a, plan.row, u, kLanes, meanwhile, acc);
+        store_vectors<Vectors>(acc, kLanes, m + i * plan.product_row, plan.product_row);
       });
     }
   }
 }
 
 // All source channels at once, for `columns` <= kPanel columns.
-template <class F>
+template <class F, class Stream>
 void multiply_whole(const Plan<F>& plan, const float* V, const TileRows& tiles, const float* U,
-                    int columns, float* M) {
+                    int columns, Stream& next, float* M) {
   const auto products =
-      columns <= kLanes ? multiply<1, true, false, F> : multiply<2, true, false, F>;
-  products(plan, 0, F::kPositions, V, tiles, 0, plan.K, U, nullptr, M);
+      columns <= kLanes ? multiply<1, true, false, F, Stream> : multiply<2, true, false, F, Stream>;
+  products(plan, 0, F::kPositions, V, tiles, 0, plan.K, U, next, M);
 }
 
 // One row of positions, the source channels of a part of the filters.
@@ -96,12 +92,12 @@ template <class F>
 void multiply_chunk(const Plan<F>& plan, int position_row, const float* V, const TileRows& tiles,
                     const FilterPart& part, const float* U, int columns, FilterStream& next,
                     float* M) {
-  const auto first =
-      columns <= kLanes ? multiply<1, false, false, F> : multiply<2, false, false, F>;
-  const auto further =
-      columns <= kLanes ? multiply<1, false, true, F> : multiply<2, false, true, F>;
+  const auto first = columns <= kLanes ? multiply<1, false, false, F, FilterStream>
+                                       : multiply<2, false, false, F, FilterStream>;
+  const auto further = columns <= kLanes ? multiply<1, false, true, F, FilterStream>
+                                         : multiply<2, false, true, F, FilterStream>;
   (part.k == 0 ? first : further)(plan, position_row * F::kWindow, F::kWindow, V, tiles, part.k,
-                                  part.channels, U, &next, M);
+                                  part.channels, U, next, M);
 }
 
 template <class F>
@@ -144,10 +140,11 @@ struct Epilogue {
   ReluOfBottom relu_of_bottom;
 };
 
-// Row t of M [P][tiles][kPanel] to a tile of the target, channels [n, n + kPanel).
+// Row t of M [P][tiles][product_row] to a tile of the target, channels [n, n + kPanel).
 template <bool Streamed, class F, class Y, class X>
-void transform_products(const float* M, int tiles, int t, const Tile& tile, int n,
-                        const Epilogue& end, View target) {
+void transform_products(const Plan<F>& plan, const float* M, int tiles, int t, const Tile& tile,
+                        int n, const Epilogue& end, View target) {
+  const std::ptrdiff_t stride = plan.product_stride(tiles);
   const int image = tile.image, y = tile.y, x = tile.x;
   const ConstView& bottom = end.relu_of_bottom.bottom;
   const int height = min(Y::kTile, target.h - y), width = min(X::kTile, target.w - x);
@@ -157,13 +154,13 @@ void transform_products(const float* M, int tiles, int t, const Tile& tile, int 
     if (end.bias != nullptr) {
       start = count == kLanes ? load(end.bias + c) : load_part(end.bias + c, count);
     }
-    const float* m = M + static_cast<std::ptrdiff_t>(t) * kPanel + v;
+    const float* m = M + t * plan.product_row + v;
     float* origin = target.pixel(image, y, x) + c;
     const float* sign = end.relu_of_bottom.on() ? bottom.pixel(image, y, x) + c : nullptr;
     transform_2d<Y::kWindow, X::kWindow, Y::kTile, X::kTile>(
         [&](int i, int j) {
           const int position = point<F, Y>(i) * F::kWindow + point<F, X>(j);
-          return load(m + position * Plan<F>::product_stride(tiles));
+          return load(m + position * stride);
         },
         [&](int i, int j, vfloat value) {
           value = value * (Y::kScale * X::kScale) + start;
@@ -186,7 +183,7 @@ void transform_products(const float* M, int tiles, int t, const Tile& tile, int 
   }
 }
 
-// M [P][tiles.count][kPanel] to the target, channels [n, n + kPanel).
+// M [P][tiles.count][product_row] to the target, channels [n, n + kPanel).
 template <bool Streamed, class F>
 void finish_products(const Plan<F>& plan, const float* M, const TileRows& tiles, int n,
                      const Epilogue& end, View target) {
@@ -194,8 +191,8 @@ void finish_products(const Plan<F>& plan, const float* M, const TileRows& tiles,
     const Tile tile = plan.cover.tile(tiles.first + t);
     with_size<F>(tile.height, [&](auto y) {
       with_size<F>(tile.width, [&](auto x) {
-        transform_products<Streamed, F, decltype(y), decltype(x)>(M, tiles.count, t, tile, n, end,
-                                                                  target);
+        transform_products<Streamed, F, decltype(y), decltype(x)>(plan, M, tiles.count, t, tile, n,
+                                                                  end, target);
       });
     });
   }
@@ -210,9 +207,16 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
   const std::ptrdiff_t row_floats = F::kWindow * plan.filter_stride;
   const auto finish =
       worth_streaming(target) ? finish_products<true, F> : finish_products<false, F>;
-  const int count = plan.cover.count();
-  const int blocks = static_cast<int>(ceil_div(count, plan.block));
   const int chunks = static_cast<int>(ceil_div(plan.K, plan.chunk));
+  const ConcatView signs = end.relu_of_bottom.bottom;
+  const auto windows = [&](const TileRows& tiles) {
+    return WindowRows<F>(source, plan.cover, 2, -padding, tiles.first, tiles.count);
+  };
+  const auto windows_of_signs = [&](const TileRows& tiles) {
+    if (!end.relu_of_bottom.on()) return WindowRows<F>();
+    return WindowRows<F>(signs, plan.cover, 0, 0, tiles.first, tiles.count);
+  };
+  int blocks = 0;  // that threads have taken
 #pragma omp parallel num_threads(ctx.threads)
   {
     float* taps = U + plan.filters + thread_index() * (plan.taps + plan.tiles + plan.products);
@@ -231,23 +235,32 @@ void correlate_by_tiles(const Context& ctx, const ConcatView& source, int paddin
     }
     float* V = taps + plan.taps;
     float* M = V + plan.tiles;
-#pragma omp for schedule(dynamic, 1)
-    for (int b = 0; b < blocks; ++b) {
-      const TileRows tiles{b * plan.block, 0, min(plan.block, count - b * plan.block)};
-      touch_windows(source, plan.cover, 2, -padding, tiles.first, tiles.count);
+    const auto take_block = [&] {
+      int taken;
+#pragma omp atomic capture
+      taken = blocks++;
+      return taken;
+    };
+    TileRows tiles = plan.tiles_of_block(take_block());
+    while (tiles.count > 0) {
+      const TileRows next = plan.tiles_of_block(take_block());
+      touch(windows(tiles));
       for (int t = 0; t < tiles.count; ++t) {
         transform_window<F>(source, plan.cover.tile(tiles.first + t), padding, V + t * plan.row,
                             plan.position);
       }
+      const std::ptrdiff_t steps = steps_of_products(plan, {0, plan.K, 0, 1}, tiles);
       for (int p = 0; p < plan.panels; ++p) {
         const int columns = min(kPanel, plan.columns - p * kPanel);
-        multiply_whole(plan, V, tiles, U + p * panel_floats, columns, M);
-        if (end.relu_of_bottom.on() && p == 0) {  // all channels, in the order of the memory
-          touch_windows(end.relu_of_bottom.bottom, plan.cover, 0, 0, tiles.first, tiles.count);
-        }
+        WindowStream<F> stream(steps);
+        if (p == 0) stream.add(windows_of_signs(tiles));
+        if (p == plan.panels - 1) stream.add(windows(next));
+        multiply_whole(plan, V, tiles, U + p * panel_floats, columns, stream, M);
+        if (p == 0) touch(windows_of_signs(tiles));  // all channels, in the order of the memory
         finish(plan, M, tiles, p * kPanel, end, target);
       }
       finish_streaming();
+      tiles = next;
     }
   }
 }
@@ -285,7 +298,7 @@ void correlate_by_channels(const Context& ctx, const ConcatView& source, int pad
       groups = 0;
 #pragma omp for schedule(dynamic, static_cast<int>(ceil_div(tiles, chunks)))
       for (int t = 0; t < tiles; ++t) {
-        touch_windows(source, plan.cover, 2, -padding, first + t, 1);
+        touch(WindowRows<F>(source, plan.cover, 2, -padding, first + t, 1));
         transform_window<F>(source, plan.cover.tile(first + t), padding, V + t * plan.row,
                             plan.position);
       }

@@ -29,8 +29,11 @@ namespace {
 }
 
 // Channels of a transformed row, padded so that rows of one position do not all fall into the same
-// set of the L1 cache when the channel count is a power of two.
-constexpr std::ptrdiff_t row_length(int channels) { return round_up(channels, 16) + 16; }
+// set of the L1 cache when the channel count is a power of two. Rows of one cache line cannot, and
+// would take up twice the cache.
+constexpr std::ptrdiff_t row_length(int channels) {
+  return channels <= kLine ? kLine : round_up(channels, kLine) + kLine;
+}
 
 // Floats from one position to the next: an odd number of cache lines, so that the positions of a
 // tile, which are written together, fall into different sets of the L1 cache.

@@ -134,43 +134,6 @@ template <int InY, int InX, int OutY, int OutX, class Read, class Write, class Y
   }
 }
 
-// Reads a cache line's worth of everything that the tiles [first, first + count), `margin` pixels
-// larger and shifted by `offset`, cover, row by row in the order of the memory, and does nothing
-// with it. The transforms read a window channel by channel, 36 or 64 pixels far apart each time,
-// which the processor's prefetching cannot follow: from main memory that took four times as long as
-// from a cache. After this the window lies in L2 (and unlike a prefetch instruction, the compiler
-// keeps a volatile read).
-template <class F>
-void touch_windows(ConstView view, const Cover<F>& cover, int margin, int offset, int first,
-                   int count) {
-  for (int t = first; t < first + count;) {
-    const Tile tile = cover.tile(t);
-    int end = tile.x + tile.width;  // of those beside one another
-    for (++t; t < first + count; ++t) {
-      const Tile next = cover.tile(t);
-      if (next.image != tile.image || next.y != tile.y || next.x != end) break;
-      end += next.width;
-    }
-    const int y0 = max(0, tile.y + offset);
-    const int y1 = min(view.h, tile.y + offset + tile.height + margin);
-    const int x0 = max(0, tile.x + offset), x1 = min(view.w, end + offset + margin);
-    for (int y = y0; y < y1; ++y) {
-      for (int x = x0; x < x1; ++x) {
-        const volatile float* p = view.pixel(tile.image, y, x);
-        for (int c = 0; c < view.c; c += kLine) static_cast<void>(p[c]);
-      }
-    }
-  }
-}
-
-template <class F>
-void touch_windows(const ConcatView& views, const Cover<F>& cover, int margin, int offset,
-                   int first, int count) {
-  for (int p = 0; p < views.parts; ++p) {
-    touch_windows(views.part[p], cover, margin, offset, first, count);
-  }
-}
-
 // Transforms the Y x X window of `view` at (y, x) of image n, zero where it leaves the image, for
 // all channels: to[position * position_stride + c], c < round_up(view.c, kLanes).
 template <class F, class Y, class X>

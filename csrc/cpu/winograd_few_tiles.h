@@ -102,7 +102,7 @@ void multiply_pair(const Plan<F>& plan, int r, const float* V, const TileRows& t
   for (int which = 0; which < 2; ++which) {
     const int position = r * F::kWindow + row_of_pair<F>(Pair, which);
     v[which] = V + position * plan.position + (tiles.t + present.begin) * plan.row + part.k;
-    m[which] = M + position * Plan<F>::product_stride(tiles.count) + present.begin * kPanel;
+    m[which] = M + position * plan.product_stride(tiles.count) + present.begin * kPanel;
   }
   with_rows<kFewTiles>(present.end - present.begin, [&](auto rows) {
     multiply_pair<F, Pair, decltype(rows)::value>(v, plan.row, half, part.channels, part.k > 0,

@@ -57,12 +57,13 @@ struct Plan {
   int group = 1;                            // panels taken together, by channels
   int chunk;                                // channels whose filters are gathered together
   std::ptrdiff_t row, position;             // floats of V: of a tile, of a position
+  std::ptrdiff_t product_row;               // of M: of a tile
   std::ptrdiff_t filter_stride;             // of a position of a panel of U
   std::ptrdiff_t taps;                      // floats gathered, of all panels taken together: for
                                             //   the products and, by channels, the next ones
   std::ptrdiff_t filters, tiles, products;  // floats: U or H, V, M
 
-  static std::ptrdiff_t product_stride(int tiles) { return tiles * kPanel + kGap; }
+  std::ptrdiff_t product_stride(int tiles) const { return tiles * product_row + kGap; }
 
   // The size of nearly equal parts of `count`, each at most `most`.
   static int even(int count, int most) {
@@ -84,6 +85,7 @@ struct Plan {
     // Whichever is less is kept whole, U or V, unless that leaves threads without work.
     by_tiles = filters <= kMaxFilterFloats && (cover.count() >= n || panels < threads);
     few_tiles = !by_tiles && cover.count() <= kFewTiles;
+    product_row = by_tiles && n <= kLanes ? kLanes : kPanel;
     if (by_tiles) {
       const auto fit = kBlockFloats / (kPositions * row) / kRows * kRows;
       block = static_cast<int>(max<std::ptrdiff_t>(kRows, min<std::ptrdiff_t>(fit, kMaxBlock)));
@@ -120,6 +122,12 @@ struct Plan {
     const Tiles all = cover.of_position(p / F::kWindow, p % F::kWindow);
     const int begin = max(all.begin - tiles.first, 0);
     return {begin, max(begin, min(all.end - tiles.first, tiles.count))};
+  }
+
+  // Those of block b of the cut by tiles: none beyond the last one.
+  TileRows tiles_of_block(int b) const {
+    const int first = min(b * block, cover.count());
+    return {first, 0, min(block, cover.count() - first)};
   }
 
   // Floats of M from one panel of a group to the next.
