@@ -82,9 +82,11 @@ def segment(
         else:
             process.send_signal(signal.SIGSTOP)
             pause = time.perf_counter()
-            others.append(between())
-            resumed = time.perf_counter()
-            process.send_signal(signal.SIGCONT)
+            try:
+                others.append(between())
+            finally:  # or it would stay stopped for ever
+                resumed = time.perf_counter()
+                process.send_signal(signal.SIGCONT)
             stopped += resumed - pause
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start - stopped
